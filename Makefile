@@ -1,0 +1,57 @@
+# Targets for people; `make` alone lists them. Each one makes .venv first when it is missing or older than
+# requirements.txt, and otherwise touches no network.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+# DVC runs the stages with the `python` it finds first.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+READY := .venv/requirements.txt
+
+.PHONY: help setup demo repro experiment test lint format pr-report lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY) ## make .venv with the exact packages of requirements.txt
+
+# The copy of requirements.txt is written last, so a set-up that was interrupted starts again.
+$(READY): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	cp requirements.txt $(READY)
+
+demo: $(READY) ## the whole pipeline on built-in digits, offline, on a CPU, in minutes; results in demo/
+	python -m scripts.experiment presets/demo demo
+
+repro: $(READY) ## the pipeline with the values of params.yaml: CIFAR-10 at 224 pixels (wants a GPU)
+	python -m dvc repro
+
+PRESET ?= presets/cpu
+experiment: $(READY) ## the values of a preset as a DVC experiment: make experiment PRESET=presets/cpu
+	python -m scripts.experiment $(PRESET) $(notdir $(PRESET))
+
+test: lint ## lint, types, tests
+	python -m pytest
+
+lint: $(READY) ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: $(READY) ## let ruff mend what it can
+	ruff check --fix .
+	ruff format .
+
+BASE ?= main
+pr-report: $(READY) ## what a pull request changes, as Markdown: make pr-report BASE=main
+	@python -m scripts.pr_report $(BASE)
+
+lock: $(READY) ## newest versions that pyproject.toml allows, into requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --group dev --no-annotate --no-emit-index-url \
+		--no-emit-find-links --upgrade --custom-compile-command "make lock" pyproject.toml --output-file requirements.txt
+
+clean: ## remove .venv, caches of tools and what the demo wrote (not DVC's cache)
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis demo

@@ -1,0 +1,97 @@
+"""Run the pipeline with the values of a preset, as a DVC experiment, and unpack its results into a folder.
+
+    python -m scripts.experiment presets/demo demo
+
+The workspace stays as it is: DVC runs the experiment in a temporary copy of the code that git tracks. A preset
+has one `key=value` a line. `dvc exp apply NAME` brings the experiment into the workspace.
+"""
+
+import argparse
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from src import cli
+from src.errors import InputError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset", type=Path, help="a file of key=value lines")
+    parser.add_argument("folder", type=Path, help="where the results go; replaced when it is there")
+    arguments = parser.parse_args()
+    name = arguments.preset.name
+    settings = read_preset(arguments.preset)
+
+    if reference(name):
+        dvc("exp", "remove", "--quiet", name)
+    dvc("exp", "run", "--temp", "--name", name, *(f"--set-param={setting}" for setting in settings))
+    unpack(reference(name), arguments.folder)
+    print(f"\n{table(arguments.folder / 'evaluate' / 'metrics.json')}\n")
+    print(f"Pictures, curves and reports: {arguments.folder}/ (start with {arguments.folder}/evaluate/curves.png).")
+    print(f"The experiment is kept as `{name}`: dvc exp show, dvc exp apply {name}.")
+
+
+def read_preset(path: Path) -> list[str]:
+    """The `key=value` lines of a preset.
+
+    Raises:
+        InputError: the file is missing or has a line that is neither a setting nor a comment.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such preset; there are: {' '.join(map(str, sorted(path.parent.glob('*'))))}"
+        ) from None
+    settings = [line for line in lines if line and not line.startswith("#")]
+    for setting in settings:
+        if "=" not in setting or " " in setting:
+            raise InputError(f"{path}: {setting!r}: expected key=value")
+    return settings
+
+
+def reference(experiment: str) -> str:
+    """The git reference of an experiment made from the present commit; empty when there is none."""
+    names = git("for-each-ref", "--format=%(refname)", "refs/exps").decode().split()
+    head = git("rev-parse", "HEAD").decode().strip()
+    return next((ref for ref in names if ref == f"refs/exps/{head[:2]}/{head[2:]}/{experiment}"), "")
+
+
+def unpack(revision: str, folder: Path) -> None:
+    """Put what the experiment has in results/ into `folder`, in place of what was there."""
+    archive = git("archive", "--format=tar", f"{revision}:results")
+    shutil.rmtree(folder, ignore_errors=True)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(folder, filter="data")
+
+
+def table(metrics: Path) -> str:
+    """Scores of the networks as a Markdown table."""
+    scores: dict[str, dict[str, float]] = json.loads(metrics.read_text(encoding="utf-8"))
+    names = list(next(iter(scores.values())))
+    rows = [["test", *names], ["---"] + ["---:"] * len(names)]
+    rows += [[network, *(f"{values[name]:.4f}" for name in names)] for network, values in scores.items()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def dvc(*arguments: str) -> None:
+    """Run DVC; its own messages have said what went wrong when it fails."""
+    result = subprocess.run([sys.executable, "-m", "dvc", *arguments], check=False)
+    if result.returncode:
+        raise InputError(f"dvc {arguments[0]} {arguments[1]} failed")
+
+
+def git(*arguments: str) -> bytes:
+    try:
+        return subprocess.run(["git", *arguments], check=True, capture_output=True).stdout
+    except subprocess.CalledProcessError as error:
+        raise InputError(f"git {arguments[0]}: {error.stderr.decode().strip()}") from None
+
+
+if __name__ == "__main__":
+    cli.run(main)

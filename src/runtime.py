@@ -1,0 +1,107 @@
+"""Where and how to compute: device, precision, determinism."""
+
+import os
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import psutil
+import torch
+from torch import nn
+
+from src.errors import InputError
+from src.params import Section
+
+
+class RuntimeParams(Section):
+    """`runtime` of params.yaml."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "bf16", "fp16", "fp32"]
+    deterministic: bool
+    compile: bool
+
+
+REFERENCE = RuntimeParams(device="cpu", precision="fp32", deterministic=True, compile=False)
+"""For measurements that shall not depend on the hardware at hand."""
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A started runtime.
+
+    Attributes:
+        device: of data and weights.
+        dtype: of matrix products and convolutions; weights and sums stay float32.
+        compile: whether networks are compiled before training.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    compile: bool
+
+    def place(self, network: Network) -> Network:
+        """Move a network to the device, convolutions channels last, the layout that tensor units read fastest."""
+        network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.compile:
+            network.compile()
+        return network
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Compute in `dtype` what can be."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def __str__(self) -> str:
+        name = (
+            torch.cuda.get_device_name(self.device)
+            if self.device.type == "cuda"
+            else f"{torch.get_num_threads()} cores"
+        )
+        return f"{self.device.type} ({name}), {str(self.dtype).removeprefix('torch.')}"
+
+
+def start(params: RuntimeParams) -> Runtime:
+    """Choose device and precision and set PyTorch up for them, for this process.
+
+    Raises:
+        InputError: a GPU is asked for and there is none.
+    """
+    if params.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("params.yaml: runtime.device: 'cuda': no GPU found by PyTorch; use auto or cpu")
+    use_gpu = params.device == "cuda" or (params.device == "auto" and torch.cuda.is_available())
+    device = torch.device("cuda" if use_gpu else "cpu")
+    dtype = native_dtype(device) if params.precision == "auto" else DTYPES[params.precision]
+
+    # Sums depend on the number of threads, which no environment variable (OMP_NUM_THREADS, …) shall choose.
+    torch.set_num_threads(cores())
+    # Vanishing activations end as denormal numbers, which some processors add many times slower than others.
+    torch.set_flush_denormal(True)
+    if params.deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it cuBLAS may choose another algorithm each time
+        torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = not params.deterministic
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
+    return Runtime(device, dtype, params.compile)
+
+
+def cores() -> int:
+    """Physical cores that this process may use."""
+    process = psutil.Process()
+    allowed = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count()
+    return min(psutil.cpu_count(logical=False) or 1, allowed or 1)
+
+
+def native_dtype(device: torch.device) -> torch.dtype:
+    """bf16 where the hardware multiplies it natively, else fp16 on a GPU, else fp32.
+
+    bf16 comes first because it keeps the range of float32: the gradients of a badly initialised network (1e-9 and
+    less) are zero in fp16, and emulated bf16 is slower than fp32.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+    native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
