@@ -56,7 +56,8 @@ def main() -> None:
 
     rows = [(name, *signal) for name, layers in signals.items() for signal in layers]
     write_csv(paths.results / "layers.csv", [("network", *LayerSignal._fields), *rows])
-    figures.save(figures.layers(signals, eps), paths.results / "layers.png")
+    pictured = {name.upper(): layers for name, layers in signals.items()}
+    figures.save(figures.layers(pictured, eps), paths.results / "layers.png")
     metrics = {
         name: {"layers": len(layers), "layers_below_eps": below(layers, eps)} for name, layers in signals.items()
     }

@@ -1,0 +1,38 @@
+"""Test both networks: scores, reports, confusion matrices, mistakes, and the curves of their training."""
+
+import json
+
+from src import cli, dataset, figures, model_file, runtime
+from src.errors import InputError
+from src.evaluation import predict, read_curves, scores, write_report
+from src.files import write_text
+from src.params import Section, load
+from src.runtime import RuntimeParams
+
+
+class Params(Section):
+    runtime: RuntimeParams
+
+
+def main() -> None:
+    paths = cli.paths(__doc__, "test", "vgg11", "vgg16", "curves11", "curves16", "results")
+    machine = runtime.start(load(Params).runtime)
+    test = dataset.load(paths.test)
+    curves = {"VGG11": read_curves(paths.curves11), "VGG16": read_curves(paths.curves16)}
+    models = {"VGG11": model_file.load(paths.vgg11), "VGG16": model_file.load(paths.vgg16)}
+    for path, model in zip((paths.vgg11, paths.vgg16), models.values(), strict=True):
+        if difference := model.format.difference(test.format):
+            raise InputError(f"{path}: made for other images than {paths.test}: {difference}; run `dvc repro`")
+
+    results = {}
+    for name, model in models.items():
+        logits = predict(model.network, test, machine)
+        results[name.lower()] = scores(logits, test.labels)
+        write_report(paths.results / name.lower(), name, test, logits)
+        print(f"{name}: " + ", ".join(f"{score} {value:.4f}" for score, value in results[name.lower()].items()))
+    figures.save(figures.curves(curves, len(test.format.classes)), paths.results / "curves.png")
+    write_text(paths.results / "metrics.json", json.dumps(results, indent=2, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    cli.run(main)

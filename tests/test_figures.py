@@ -1,0 +1,151 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from src import figures
+
+CLASSES = ("cat", "dog", "ship")
+COUNTS = np.array([[5, 2, 0], [1, 7, 0], [0, 0, 11]])
+SIGNALS = {
+    "VGG11": [("conv1_1", 1e-2, 1e-6), ("conv2_1", 1e-3, 1e-7), ("fc8", 1e-6, 1e-7)],
+    "VGG16": [("conv1_1", 1e-2, 1e-9), ("conv1_2", 1e-4, 0.0), ("conv2_1", 1e-6, 0.0), ("fc8", 0.0, 1e-10)],
+}
+
+
+def ordinates(line: Line2D) -> Any:
+    return np.asarray(line.get_ydata(), dtype=np.float64).tolist()
+
+
+def history(epochs: int) -> dict[str, np.ndarray]:
+    steps = np.arange(1.0, epochs + 1)
+    names = ("train/loss", "train/accuracy", "validation/loss", "validation/accuracy")
+    return {name: np.stack([steps, steps / 10 + offset / 100], axis=1) for offset, name in enumerate(names)}
+
+
+def gallery(count: int) -> Figure:
+    images = torch.arange(count * 3 * 32 * 32).reshape(count, 3, 32, 32).to(torch.uint8)
+    return figures.gallery(images, [f"caption {i}" for i in range(count)], "mistakes")
+
+
+DRAW: dict[str, Callable[[], Figure]] = {
+    "confusion_matrix": lambda: figures.confusion_matrix(COUNTS, CLASSES, "title"),
+    "gallery": lambda: gallery(3),
+    "gallery, empty": lambda: figures.gallery([], [], "no mistake"),
+    "curves": lambda: figures.curves({"VGG11": history(4), "VGG16": history(3)}, 10),
+    "curves, one epoch": lambda: figures.curves({"VGG11": history(1)}, 10),
+    "layers": lambda: figures.layers(SIGNALS, 1e-8),
+}
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_png_is_the_same_on_each_run_whatever_the_users_style(name: str, tmp_path: Path) -> None:
+    figures.save(DRAW[name](), tmp_path / "a.png")
+    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "savefig.dpi": 300, "lines.linewidth": 5}):
+        figures.save(DRAW[name](), tmp_path / "b.png")
+    content = (tmp_path / "a.png").read_bytes()
+    assert content == (tmp_path / "b.png").read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert b"Software" not in content
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+def test_confusion_matrix_has_the_true_classes_as_rows() -> None:
+    axes = DRAW["confusion_matrix"]().axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("predicted class", "true class", "title")
+    assert tuple(label.get_text() for label in axes.get_xticklabels()) == CLASSES
+    assert tuple(label.get_text() for label in axes.get_yticklabels()) == CLASSES
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
+    assert texts == {(x, y): str(COUNTS[y, x]) for x in range(3) for y in range(3)}
+    assert axes.yaxis_inverted()  # the first class on top
+
+
+def test_confusion_matrix_of_a_class_without_images() -> None:
+    counts = np.array([[0, 0], [1, 3]])
+    shares = figures.confusion_matrix(counts, ("cat", "dog"), "").axes[0].images[0].get_array()
+    assert shares is not None
+    assert shares.tolist() == [[0, 0], [0.25, 0.75]]
+
+
+@pytest.mark.parametrize(("count", "cells"), [(1, 5), (5, 5), (6, 10), (25, 25)])
+def test_gallery_has_a_tile_for_each_image(count: int, cells: int) -> None:
+    figure = gallery(count)
+    tiles = [axes for axes in figure.axes if axes.images]
+    assert (len(tiles), len(figure.axes)) == (count, cells)
+    assert [axes.get_title() for axes in tiles] == [f"caption {i}" for i in range(count)]
+    assert {image.get_interpolation() for axes in tiles for image in axes.images} == {"nearest"}
+
+
+def test_gallery_shows_red_as_red() -> None:
+    red = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    red[:, 0] = 255
+    pixels = figures.gallery(red, ["red"], "").axes[0].images[0].get_array()
+    assert pixels is not None
+    assert pixels.shape == (32, 32, 3)
+    assert pixels[0, 0].tolist() == [255, 0, 0]
+
+
+def test_gallery_without_images_is_a_line_of_text() -> None:
+    figure = DRAW["gallery, empty"]()
+    assert figure.axes == []
+    assert [text.get_text() for text in figure.texts] == ["no mistake"]
+
+
+def test_curves_by_network_and_split() -> None:
+    loss, accuracy = DRAW["curves"]().axes
+    lines = {line.get_label(): line for line in accuracy.lines}
+    assert list(lines) == [
+        "VGG11, train",
+        "VGG11, validation",
+        "VGG16, train",
+        "VGG16, validation",
+        "chance",
+    ]
+    assert [line.get_linestyle() for line in accuracy.lines] == ["--", "-", "--", "-", ":"]
+    assert lines["VGG11, train"].get_color() == lines["VGG11, validation"].get_color()
+    assert lines["VGG11, train"].get_color() != lines["VGG16, train"].get_color()
+    np.testing.assert_array_equal(lines["VGG16, validation"].get_xdata(), [1, 2, 3])
+    assert ordinates(lines["VGG16, validation"]) == pytest.approx([0.13, 0.23, 0.33])
+    assert ordinates(lines["chance"]) == pytest.approx([0.1, 0.1])
+    assert ordinates(loss.lines[-1]) == pytest.approx([np.log(10)] * 2)
+    assert (loss.get_xlabel(), accuracy.get_xlabel()) == ("epoch", "epoch")
+    assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss (mean cross-entropy)", "accuracy")
+
+
+def test_curves_ticks_are_whole_epochs() -> None:
+    for epochs in (1, 2, 40):
+        axes = figures.curves({"VGG11": history(epochs)}, 10).axes[0]
+        left, right = axes.get_xlim()
+        ticks = [tick for tick in axes.get_xticks() if left <= tick <= right]
+        assert ticks
+        assert all(tick == int(tick) and 1 <= tick <= epochs for tick in ticks)
+
+
+def test_layers_are_in_the_order_of_depth_and_zeros_are_marked() -> None:
+    signal, gradient = DRAW["layers"]().axes
+    assert [label.get_text() for label in gradient.get_xticklabels()] == ["conv1_1", "conv1_2", "conv2_1", "fc8"]
+    assert (signal.get_yscale(), gradient.get_yscale()) == ("log", "log")
+    lines = {line.get_label(): line for line in gradient.lines}
+    np.testing.assert_array_equal(lines["VGG11"].get_xdata(), [0, 2, 3])
+    np.testing.assert_array_equal(lines["VGG16"].get_xdata(), [0, 1, 2, 3])
+    np.testing.assert_array_equal(lines["exactly 0"].get_xdata(), [1, 2])
+    bottom = gradient.get_ylim()[0]
+    assert 0 < bottom < 1e-10
+    np.testing.assert_array_equal(lines["exactly 0"].get_ydata(), bottom)
+    eps = next(line for label, line in lines.items() if str(label).startswith("Adam's eps (1e-08)"))
+    np.testing.assert_array_equal(eps.get_ydata(), 1e-8)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, 1e10, float("inf"), float("nan")])
+def test_layers_of_extreme_networks(value: float, tmp_path: Path) -> None:
+    rows = {"VGG11": [("conv1_1", value, value), ("fc8", value, value)], "VGG16": [("conv1_1", 1e-3, 0.0)]}
+    figure = figures.layers(rows, 1e-8)
+    figures.save(figure, tmp_path / "layers.png")
+    bottom, top = figure.axes[1].get_ylim()
+    assert 0 < bottom < 1e-8 < top < float("inf")

@@ -1,0 +1,97 @@
+"""Choice of device, precision and threads; a GPU is mocked."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from src import runtime
+from src.errors import InputError
+from src.runtime import RuntimeParams, native_dtype
+
+CUDA, CPU = torch.device("cuda"), torch.device("cpu")
+
+
+def params(**values: Any) -> RuntimeParams:
+    defaults = {"device": "cpu", "precision": "fp32", "deterministic": True, "compile": False}
+    return RuntimeParams.model_validate(defaults | values)
+
+
+def test_a_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match=r"runtime.device: 'cuda': no GPU found by PyTorch"):
+        runtime.start(params(device="cuda"))
+    assert runtime.start(params(device="auto")).device == CPU
+
+
+@pytest.mark.parametrize(("available", "expected"), [(True, "cuda"), (False, "cpu")])
+def test_auto_takes_the_gpu_when_there_is_one(monkeypatch: pytest.MonkeyPatch, available: bool, expected: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert runtime.start(params(device="auto")).device.type == expected
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"),
+    [((7, 0), torch.float16), ((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)],
+)
+def test_gpus_use_bf16_from_ampere_on(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    assert native_dtype(CUDA) == dtype
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx512", "dtype"),
+    [(True, True, torch.bfloat16), (False, True, torch.bfloat16), (False, False, torch.float32)],
+)
+def test_cpus_use_bf16_only_when_it_is_native(
+    monkeypatch: pytest.MonkeyPatch, amx: bool, avx512: bool, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    assert native_dtype(CPU) == dtype
+    assert runtime.start(params(precision="auto")).dtype == dtype
+    assert runtime.start(params(precision="fp32")).dtype == torch.float32
+
+
+def test_fp32_is_fp32_and_the_others_are_not() -> None:
+    a = torch.randn(8, 8)
+    for precision, dtype in runtime.DTYPES.items():
+        with runtime.start(params(precision=precision)).autocast():
+            assert (a @ a).dtype == dtype
+
+
+def test_determinism_is_asked_for() -> None:
+    runtime.start(params(deterministic=True))
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.benchmark
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_no_environment_variable_chooses_the_threads() -> None:
+    code = "import torch; from src import runtime; runtime.start(runtime.REFERENCE); print(torch.get_num_threads())"
+    environment = os.environ | {"OMP_NUM_THREADS": "7", "MKL_NUM_THREADS": "7"}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert int(result.stdout) == runtime.cores()
+
+
+def test_cores_are_physical_and_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 16 if logical else 8)
+    monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda _self: list(range(12)), raising=False)
+    assert runtime.cores() == 8
+    monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda _self: [0, 1, 2], raising=False)
+    assert runtime.cores() == 3
+
+
+def test_a_placed_network_is_channels_last_and_computes_the_same() -> None:
+    network = torch.nn.Conv2d(3, 4, 3)
+    images = torch.randn(2, 3, 8, 8)
+    before = network(images)
+    placed = runtime.Runtime(CPU, torch.float32, compile=False).place(network)
+    assert placed.weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(placed(images), before)

@@ -1,0 +1,243 @@
+"""Training: it learns, repeats itself, survives stops, counts right, and stops at nonsense."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src import runtime
+from src.checkpoint import Checkpoint
+from src.errors import InputError
+from src.images import prepare
+from src.optimization import make_optimizer, make_schedule
+from src.progress import Progress
+from src.training import Meter, Scores, TrainingParams, fit, train_epoch, validate
+from tests.conftest import PARAMS, coloured_squares
+
+CPU = runtime.Runtime(torch.device("cpu"), torch.float32, compile=False)
+
+
+def small_network() -> nn.Module:
+    """With dropout, whose random numbers a resumed run must meet again."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(8 * 8 * 8, 10),
+    )
+
+
+class Run:
+    """One call of `fit` on a small network, and what came of it."""
+
+    def __init__(self, folder: Path, params: TrainingParams = PARAMS, epochs: int = 4) -> None:
+        self.network, self.log = small_network(), dict[int, Scores]()
+        self.params, self.epochs, self.folder = params, epochs, folder
+        self.train, self.validation = coloured_squares(100), coloured_squares(30, seed=1)
+
+    def __call__(self, stop_after: int | None = None) -> "Run":
+        self.checkpoint = Checkpoint("train", (self.params.model_dump_json(),), ())
+        self.checkpoint.folder = self.folder
+        self.checkpoint.path = self.folder / "state.pt"
+
+        def log(epoch: int, scores: Scores) -> None:
+            assert epoch not in self.log
+            self.log[epoch] = scores
+            if epoch == stop_after:
+                raise KeyboardInterrupt
+
+        fit(
+            self.network,
+            self.train,
+            self.validation,
+            epochs=self.epochs,
+            params=self.params,
+            runtime=CPU,
+            checkpoint=self.checkpoint,
+            log=log,
+            name="train",
+        )
+        return self
+
+    def weights(self) -> list[Tensor]:
+        return list(self.network.state_dict().values())
+
+
+def equal(one: Run, other: Run) -> bool:
+    return one.log == other.log and all(map(torch.equal, one.weights(), other.weights()))
+
+
+def with_(**values: object) -> TrainingParams:
+    return TrainingParams.model_validate(PARAMS.model_dump() | values)
+
+
+SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "eps": 1e-8}
+PLATEAU = {"name": "plateau", "patience": 0}
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    log = Run(tmp_path, epochs=8)().log
+    assert list(log) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert log[8]["validation/accuracy"] > 0.9
+    assert log[8]["train/loss"] < 0.8 * log[1]["train/loss"]
+
+
+def test_two_runs_are_equal(tmp_path: Path) -> None:
+    assert equal(Run(tmp_path / "a")(), Run(tmp_path / "b")())
+
+
+def test_another_seed_is_another_run(tmp_path: Path) -> None:
+    assert not equal(Run(tmp_path / "a")(), Run(tmp_path / "b", with_(seed=1))())
+
+
+@pytest.mark.parametrize("params", [PARAMS, with_(optimizer=SGD, schedule=PLATEAU)], ids=["adam", "sgd-plateau"])
+def test_a_stopped_run_goes_on_exactly(tmp_path: Path, params: TrainingParams) -> None:
+    whole = Run(tmp_path / "whole", params)()
+    stopped = Run(tmp_path / "stopped", params)
+    with pytest.raises(KeyboardInterrupt, match="2 of 4 epochs are kept"):
+        stopped(stop_after=2)
+    torch.manual_seed(123)  # a new process has another state of the global generator
+    resumed = Run(tmp_path / "stopped", params)
+    torch.nn.init.zeros_(
+        resumed.network.get_parameter("5.weight")
+    )  # and weights of its own, until it has read the state
+    assert equal(resumed(), whole)
+
+
+def test_a_stop_during_the_writing_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Run(tmp_path / "whole")()
+    save, calls = torch.save, 0
+
+    def failing_save(state: object, path: Path) -> None:
+        nonlocal calls
+        calls += 1
+        save(state, path)
+        if calls == 3:
+            path.write_bytes(path.read_bytes()[:1000])
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", failing_save)
+    with pytest.raises(OSError, match="No space left"):
+        Run(tmp_path / "stopped")()
+    assert [path.name for path in (tmp_path / "stopped").iterdir()] == ["state.pt"]
+    monkeypatch.setattr(torch, "save", save)
+    assert equal(Run(tmp_path / "stopped")(), whole)
+
+
+def test_no_epochs_scores_the_untrained_network(tmp_path: Path) -> None:
+    run = Run(tmp_path, epochs=0)()
+    assert list(run.log) == [0]
+    assert all(map(torch.equal, run.weights(), small_network().state_dict().values()))
+    assert run.log[0]["train/loss"] == pytest.approx(math.log(10), rel=0.2)
+
+
+def test_a_partial_batch_counts_by_its_images() -> None:
+    meter = Meter(torch.device("cpu"))
+    logits = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
+    meter.add(torch.tensor(1.0), logits.repeat(2, 1), torch.tensor([0, 1, 0, 0]))  # 4 images, 3 hits
+    meter.add(torch.tensor(4.0), logits[:1], torch.tensor([1]))  # 1 image, no hit
+    assert meter.result() == (pytest.approx((4 * 1.0 + 1 * 4.0) / 5), 3 / 5)
+
+
+def test_validation_is_the_mean_over_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.training.VALIDATION_BATCH", 7)
+    network, data = small_network(), coloured_squares(30)
+    loss, accuracy = validate(network, data, CPU)
+    logits = network.eval()(prepare(data.images, data.format))
+    assert loss == pytest.approx(F.cross_entropy(logits, data.labels).item(), rel=1e-6)
+    assert accuracy == (logits.argmax(1) == data.labels).double().mean().item()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_each_precision_trains(dtype: torch.dtype) -> None:
+    network, data = small_network(), coloured_squares(64)
+    optimizer = make_optimizer(network, PARAMS.optimizer)
+    machine = runtime.Runtime(torch.device("cpu"), dtype, compile=False)
+    scaler = torch.amp.GradScaler("cpu", enabled=dtype == torch.float16)
+    before, _ = validate(network, data, machine)
+    batches = [(data.images.float() / 255, data.labels)] * 10
+    progress = Progress("x", epochs=1, images=640, done=0)
+    loss, _ = train_epoch(network, batches, optimizer, scaler, machine, seed=0, epoch=1, progress=progress)
+    after, _ = validate(network, data, machine)
+    assert after < before
+    assert math.isfinite(loss)
+    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
+
+
+def test_sgd_is_the_papers_update() -> None:
+    """v = 0.9 v + gradient + 5e-4 w; w = w - lr v, two steps by hand."""
+    layer = nn.Linear(1, 1, bias=False)
+    optimizer = make_optimizer(layer, PARAMS.optimizer.model_copy(update=SGD))
+    w, v = layer.weight.item(), 0.0
+    for _ in range(2):
+        optimizer.zero_grad()
+        layer(torch.tensor([[3.0]])).sum().backward()
+        optimizer.step()
+        v = 0.9 * v + 3.0 + 5e-4 * w
+        w -= 0.05 * v
+        assert layer.weight.item() == pytest.approx(w, rel=1e-5)
+
+
+def test_adams_eps_reaches_the_update() -> None:
+    """The first step of Adam is lr * g / (|g| + eps): with g = eps it is half of lr."""
+    layer = nn.Linear(1, 1, bias=False)
+    optimizer = make_optimizer(layer, PARAMS.optimizer.model_copy(update={"eps": 1e-3}))
+    before = layer.weight.item()
+    (layer(torch.tensor([[1.0]])).sum() * 1e-3).backward()
+    optimizer.step()
+    assert before - layer.weight.item() == pytest.approx(1e-3 / 2, rel=1e-3)
+
+
+def test_plateau_divides_by_ten_three_times() -> None:
+    optimizer = make_optimizer(small_network(), PARAMS.optimizer)
+    schedule = make_schedule(optimizer, PARAMS.schedule.model_copy(update={"name": "plateau", "patience": 1}))
+    rates = []
+    for accuracy in [0.1, 0.2, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3]:
+        schedule.step(accuracy)
+        rates.append(optimizer.param_groups[0]["lr"])
+    expected = [1e-3] * 3 + [1e-4] * 3 + [1e-5] * 2 + [1e-6] * 4
+    assert rates == pytest.approx(expected)
+
+
+def test_constant_is_constant() -> None:
+    optimizer = make_optimizer(small_network(), PARAMS.optimizer)
+    schedule = make_schedule(optimizer, PARAMS.schedule)
+    for _ in range(100):
+        schedule.step(0.1)
+    assert optimizer.param_groups[0]["lr"] == 1e-3
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    run = Run(tmp_path, with_(optimizer=SGD | {"lr": 1e30}))
+    with pytest.raises(
+        InputError, match=r"epoch 1, step 2: the loss is \w+ at learning rate 1e\+30; lower optimizer.lr"
+    ):
+        run()
+    assert not run.checkpoint.path.exists()
+
+
+def test_the_last_good_state_is_kept_when_the_loss_explodes(tmp_path: Path) -> None:
+    whole = Run(tmp_path / "whole")()
+    with pytest.raises(KeyboardInterrupt):
+        Run(tmp_path / "run")(stop_after=3)
+    broken = Run(tmp_path / "run")
+    broken.train = replace(broken.train, format=replace(broken.train.format, mean=(math.nan, 0.0, 0.0)))
+    with pytest.raises(InputError, match="epoch 4, step 1: the loss is nan"):
+        broken()
+    assert equal(Run(tmp_path / "run")(), whole)
+
+
+def test_one_line_an_epoch_without_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Run(tmp_path)()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert lines[1].startswith("train epoch 2/4: loss ")
+    for word in ("accuracy", "validation loss", "images/s", "left"):
+        assert word in lines[1]
