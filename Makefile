@@ -31,7 +31,7 @@ repro: $(READY) ## the pipeline with the values of params.yaml: CIFAR-10 at 224 
 
 PRESET ?= presets/cpu
 experiment: $(READY) ## the values of a preset as a DVC experiment: make experiment PRESET=presets/cpu
-	python -m scripts.experiment $(PRESET) $(notdir $(PRESET))
+	python -m scripts.experiment '$(PRESET)' '$(notdir $(PRESET))'
 
 test: lint ## lint, types, tests
 	python -m pytest
@@ -47,7 +47,7 @@ format: $(READY) ## let ruff mend what it can
 
 BASE ?= main
 pr-report: $(READY) ## what a pull request changes, as Markdown: make pr-report BASE=main
-	@python -m scripts.pr_report $(BASE)
+	@python -m scripts.pr_report '$(BASE)'
 
 lock: $(READY) ## newest versions that pyproject.toml allows, into requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --group dev --no-annotate --no-emit-index-url \

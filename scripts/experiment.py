@@ -9,10 +9,14 @@ has one `key=value` a line. `dvc exp apply NAME` brings the experiment into the 
 import argparse
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from src import cli
@@ -29,7 +33,12 @@ def main() -> None:
 
     if reference(name):
         dvc("exp", "remove", "--quiet", name)
-    dvc("exp", "run", "--temp", "--name", name, *(f"--set-param={setting}" for setting in settings))
+    run = ("exp", "run", "--name", name, *(f"--set-param={setting}" for setting in settings))
+    if git("rev-parse", "--is-shallow-repository").strip() == b"true":
+        with worktree() as folder:
+            dvc(*run, folder=folder)
+    else:
+        dvc(*run, "--temp")
     unpack(reference(name), arguments.folder)
     print(f"\n{table(arguments.folder / 'evaluate' / 'metrics.json')}\n")
     print(f"Pictures, curves and reports: {arguments.folder}/ (start with {arguments.folder}/evaluate/curves.png).")
@@ -79,11 +88,47 @@ def table(metrics: Path) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def dvc(*arguments: str) -> None:
+def dvc(*arguments: str, folder: Path | None = None) -> None:
     """Run DVC; its own messages have said what went wrong when it fails."""
-    result = subprocess.run([sys.executable, "-m", "dvc", *arguments], check=False)
+    with identity() as environment:
+        command = [sys.executable, "-m", "dvc", *arguments]
+        result = subprocess.run(command, cwd=folder, env=environment, check=False)
     if result.returncode:
         raise InputError(f"dvc {arguments[0]} {arguments[1]} failed")
+
+
+@contextmanager
+def worktree() -> Iterator[Path]:
+    """A git worktree of the present commit that uses the cache of this one.
+
+    In a shallow clone DVC runs an experiment with --temp and then loses it without a word: git does not fetch from
+    the temporary copy, which lacks the history and does not say so. In a worktree there is nothing to fetch.
+    """
+    folder = Path(".dvc", "tmp", "worktree").absolute()
+    git("worktree", "prune")
+    git("worktree", "add", "--force", "--detach", str(folder))
+    try:
+        dvc("cache", "dir", "--quiet", "--local", str(folder.parent.parent / "cache"), folder=folder)
+        yield folder
+    finally:
+        git("worktree", "remove", "--force", str(folder))
+
+
+@contextmanager
+def identity() -> Iterator[dict[str, str]]:
+    """An environment in which git knows who commits: DVC makes a commit of every experiment.
+
+    Where git has no user.name yet, a stand-in is put where the library that DVC uses looks for it.
+    """
+    known = subprocess.run(["git", "config", "user.email"], capture_output=True, check=False).stdout
+    if known.strip():
+        yield dict(os.environ)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder, "git", "config")
+        config.parent.mkdir()
+        config.write_text("[user]\n\tname = nobody\n\temail = nobody@localhost\n", encoding="utf-8")
+        yield {**os.environ, "XDG_CONFIG_HOME": folder}
 
 
 def git(*arguments: str) -> bytes:

@@ -70,14 +70,18 @@ def test_signals_are_those_of_hooks_and_autograd() -> None:
 
     seen = {}
     for name, layer in reference.named_children():
-        layer.register_forward_hook(lambda _layer, _inputs, output, name=name: seen.update({name: output.std(correction=0).item()}))
+        layer.register_forward_hook(
+            lambda _layer, _inputs, output, name=name: seen.update({name: output.std(correction=0).item()})
+        )
     nn.functional.cross_entropy(reference(images), labels).backward()
     assert list(rows) == [name for name in seen if name.startswith(("conv", "fc"))]
     for name, row in rows.items():
         gradient = reference.get_parameter(f"{name}.weight").grad
         assert gradient is not None
         assert row.activation_std == pytest.approx(seen[name], rel=1e-3)
-        assert row.gradient_rms == pytest.approx(gradient.double().norm().item() / math.sqrt(gradient.numel()), rel=1e-9)
+        assert row.gradient_rms == pytest.approx(
+            gradient.double().norm().item() / math.sqrt(gradient.numel()), rel=1e-9
+        )
 
 
 def test_std_001_starves_vgg16_and_not_vgg11() -> None:

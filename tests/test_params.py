@@ -63,7 +63,7 @@ def test_the_defaults_are_the_earlier_implementations() -> None:
             "  learning_rate: 0.0001",
             "optimizer.lr: missing; optimizer.learning_rate: unknown parameter",
         ),
-        ("  momentum: 0.0", "  momentun: 0.0", "optimizer.momentun: unknown parameter; did you mean momentum?"),
+        ("  momentum: 0.0", "  momentun: 0.0", "optimizer.momentum: missing; optimizer.momentun: unknown"),
         ("init: normal", "init: no", "init: 'no': Input should be 'normal', 'none', 'xavier' or 'kaiming'"),
         ("init: normal", "init: null", "init: None: Input should be 'normal', 'none', 'xavier' or 'kaiming'"),
         ("  flip: false", "  flip: no", "augment.flip: 'no': Input should be a valid boolean"),

@@ -49,7 +49,7 @@ def test_a_model_is_all_that_is_needed_to_predict(tmp_path: Path, model: Model) 
 
 def test_memory_layout_does_not_change_the_file(tmp_path: Path, model: Model) -> None:
     model_file.save(tmp_path / "a", model)
-    network = model_file.load(tmp_path / "a").network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = model_file.load(tmp_path / "a").network.to(memory_format=torch.channels_last)
     model_file.save(tmp_path / "b", Model(network, FORMAT))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 

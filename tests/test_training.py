@@ -143,7 +143,9 @@ def test_a_partial_batch_counts_by_its_images() -> None:
     logits = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
     meter.add(torch.tensor(1.0), logits.repeat(2, 1), torch.tensor([0, 1, 0, 0]))  # 4 images, 3 hits
     meter.add(torch.tensor(4.0), logits[:1], torch.tensor([1]))  # 1 image, no hit
-    assert meter.result() == (pytest.approx((4 * 1.0 + 1 * 4.0) / 5), 3 / 5)
+    loss, accuracy = meter.result()
+    assert loss == pytest.approx((4 * 1.0 + 1 * 4.0) / 5)
+    assert accuracy == 3 / 5
 
 
 def test_validation_is_the_mean_over_all_images(monkeypatch: pytest.MonkeyPatch) -> None:

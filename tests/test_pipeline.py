@@ -1,0 +1,226 @@
+"""The pipeline from end to end, with the real DVC, both networks and real digits, in a project of its own."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src import model_file
+
+ROOT = Path(__file__).parent.parent
+
+# Full-size networks on 135 images: what takes time is starting six processes.
+TINY = """
+dataset.name=digits
+preprocess.validation=150
+preprocess.fraction=0.1
+image.resize=32
+image.crop=32
+init=kaiming
+batch_size=32
+train_vgg11.epochs=2
+train_vgg16.epochs=1
+"""
+
+
+class Project:
+    """A copy of the files that git tracks, in a repository of its own without an identity, and what runs in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+        for name in filter(None, files.split("\0")):
+            if (ROOT / name).is_file() and not name.startswith(("results/", "docs/")) and name != "dvc.lock":
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        home = folder.parent / "home"
+        home.mkdir(exist_ok=True)
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "DVC_", "CIFAR10"))}
+        self.environment = inherited | {
+            "HOME": str(home),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        self.run("git", "init", "-q", "-b", "main")
+        self.commit("start")
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """What a command prints; it must succeed, or fail when that is expected."""
+        result = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert (result.returncode != 0) == fails, f"{command}\n{result.stdout}\n{result.stderr}"
+        return result.stdout + result.stderr
+
+    def dvc(self, *arguments: str, fails: bool = False) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments, fails=fails)
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", message)
+
+    def set(self, key: str, value: str) -> None:
+        """Change a top-level value of params.yaml, and nothing else in its line."""
+        path = self.folder / "params.yaml"
+        text, changes = re.subn(rf"(?m)^{key}: \S+", f"{key}: {value}", path.read_text(encoding="utf-8"))
+        assert changes == 1
+        path.write_text(text, encoding="utf-8")
+
+    def status(self) -> str:
+        return self.run("git", "status", "--porcelain")
+
+    def results(self) -> dict[str, bytes]:
+        """The content of each file under results/."""
+        folder = self.folder / "results"
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def metrics(self, stage: str) -> Any:
+        return json.loads(self.results()[f"{stage}/metrics.json"])
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a space in its path, after `dvc repro` with tiny settings, committed."""
+    project = Project(tmp_path_factory.mktemp("a project"))
+    (project.folder / "presets" / "tiny").write_text(TINY, encoding="utf-8")
+    settings = [f"--set-param={line}" for line in TINY.split()]
+    project.commit("preset")
+    project.dvc("exp", "run", "--name", "tiny", *settings)
+    project.commit("tiny")
+    return project
+
+
+def test_the_results_are_complete(project: Project) -> None:
+    assert project.metrics("preprocess")["images"] == {"train": 135, "validation": 150, "test": 297}
+    assert project.metrics("inspect_init")["vgg16"] == {"layers": 16, "layers_below_eps": 0}
+    files = set(project.results())
+    for network, epochs in (("vgg11", 2), ("vgg16", 1)):
+        scores = project.metrics("evaluate")[network]
+        assert set(scores) == {"accuracy", "loss", "top5_accuracy", "precision", "recall", "f1"}
+        assert project.metrics(f"train_{network}")["step"] == epochs
+        for split in ("train", "validation"):
+            for name in ("loss", "accuracy"):
+                curve = project.results()[f"train_{network}/plots/metrics/{split}/{name}.tsv"].decode().splitlines()
+                assert [line.split("\t")[0] for line in curve] == ["step", "1", "2"][: 1 + epochs]
+        for file in ("confusion.csv", "confusion_matrix.png", "mistakes.png", "classification_report.json"):
+            assert f"evaluate/{network}/{file}" in files
+    assert {"evaluate/curves.png", "inspect_init/layers.png", "inspect_init/layers.csv"} <= files
+
+
+def test_the_models_are_the_networks(project: Project) -> None:
+    models = {name: model_file.load(project.folder / "models" / f"{name}.safetensors") for name in ("vgg11", "vgg16")}
+    assert {name: model.network.column for name, model in models.items()} == {"vgg11": "A", "vgg16": "D"}
+    assert models["vgg16"].format.classes == tuple("0123456789")
+
+
+def test_a_second_repro_does_nothing_quickly(project: Project) -> None:
+    started = time.monotonic()
+    assert "Data and pipelines are up to date." in project.dvc("repro")
+    assert time.monotonic() - started < 60  # seconds when nothing is wrong; training again takes longer
+    assert project.status() == ""
+
+
+def test_running_again_gives_the_same_bytes(project: Project) -> None:
+    """Contract 1: dvc.lock, with the digests of all outputs, and every result stay as they are."""
+    lock, results = (project.folder / "dvc.lock").read_bytes(), project.results()
+    project.dvc("repro", "--force", "preprocess", "inspect_init", "train_vgg11", "train_vgg16", "evaluate")
+    assert (project.folder / "dvc.lock").read_bytes() == lock
+    assert project.results() == results
+    assert project.status() == ""
+
+
+def test_going_back_restores_instead_of_training_again(project: Project) -> None:
+    """Contract 3: parameters A, then B, then A again."""
+    results = project.results()
+    project.set("init", "none")
+    assert "train_vgg11 epoch 2/2" in project.dvc("repro")
+    assert project.metrics("train_vgg11") != json.loads(results["train_vgg11/metrics.json"])
+    diff = project.dvc("metrics", "diff")
+    assert "vgg16.accuracy" in diff
+    assert "init" in project.dvc("params", "diff")
+    project.dvc("plots", "diff", "--out", "dvc_plots")
+    project.set("init", "kaiming")
+    output = project.dvc("repro")
+    assert "epoch" not in output
+    assert project.results() == results
+    assert "is cached - skipping run, checking out outputs" in output
+    assert project.status() == ""
+
+
+def test_an_experiment_leaves_the_workspace_alone(project: Project) -> None:
+    output = project.run(sys.executable, "-m", "scripts.experiment", "presets/tiny", "demo")
+    assert project.status() == ""
+    assert "epoch" not in output  # the same parameters: restored
+    assert "| vgg16 |" in output
+    assert "demo/" in output
+    assert (project.folder / "demo" / "evaluate" / "metrics.json").read_bytes() == project.results()[
+        "evaluate/metrics.json"
+    ]
+    assert "tiny" in project.dvc("exp", "show", "--no-pager")
+
+
+def test_a_clone_without_data_can_compare(project: Project, tmp_path: Path) -> None:
+    """Contract 10: no network, no GPU, no DVC remote, no cache, a shallow history."""
+    clone = tmp_path / "clone"
+    project.run("git", "clone", "-q", "--depth", "2", project.folder.as_uri(), str(clone))
+    environment = project.environment | {
+        "DVC_GLOBAL_CONFIG_DIR": str(tmp_path),
+        "DVC_SITE_CACHE_DIR": str(tmp_path / "c"),
+    }
+
+    def dvc(*arguments: str) -> str:
+        command = [sys.executable, "-m", "dvc", *arguments]
+        result = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=True)
+        return result.stdout + result.stderr
+
+    assert "evaluate" in dvc("metrics", "show")
+    assert "init" in dvc("params", "diff", "HEAD~1")
+    assert "vgg16.accuracy" in dvc("metrics", "diff", "HEAD~1", "--all")
+    assert "Data and pipelines are up to date." in dvc("repro", "--dry", "--allow-missing")
+
+
+def test_wrong_parameters_end_in_one_line_before_any_work(project: Project) -> None:
+    before = project.results()
+    project.set("batch_size", "many")
+    output = project.dvc("repro", fails=True)
+    assert "error: params.yaml: batch_size: 'many': Input should be a valid integer" in output
+    assert "Traceback" not in output
+    project.set("batch_size", "32")
+    project.dvc("repro")
+    assert project.results() == before
+    assert project.status() == ""
+
+
+def test_a_killed_stage_goes_on_to_the_same_bytes(project: Project) -> None:
+    """Contract 2, in short: SIGKILL after the first epoch of VGG11."""
+    lock, results = (project.folder / "dvc.lock").read_bytes(), project.results()
+    states = project.folder / ".checkpoints"
+    assert not states.exists() or list(states.glob("train*")) == []
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "train_vgg11"],
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(states.glob("train_vgg11-*/state.pt")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, 9)
+    process.wait()
+    output = project.dvc("repro", "--force", "--single-item", "train_vgg11")
+    assert "epoch 1/2" not in output
+    assert "epoch 2/2" in output
+    assert (project.folder / "dvc.lock").read_bytes() == lock
+    assert project.results() == results
+    assert project.status() == ""
+    assert list(states.glob("train*")) == []
