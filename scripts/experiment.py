@@ -112,6 +112,7 @@ def worktree() -> Iterator[Path]:
         yield folder
     finally:
         git("worktree", "remove", "--force", str(folder))
+        git("update-ref", "-d", "refs/exps/exec/EXEC_HEAD")  # DVC's own trace of a run outside of --temp
 
 
 @contextmanager

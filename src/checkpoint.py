@@ -6,6 +6,8 @@ workspace (which is also there for experiments in temporary copies), named after
 
 import hashlib
 import os
+import pickle
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import torch
 
+from src.errors import InputError
 from src.files import whole
 
 
@@ -41,17 +44,23 @@ class Checkpoint:
             torch.save(state, temporary)
 
     def load(self) -> dict[str, Any] | None:
-        """The state on disk, on the CPU, or None at the start of a run. Only tensors and plain values are read."""
+        """The state on disk, on the CPU, or None at the start of a run. Only tensors and plain values are read.
+
+        Raises:
+            InputError: the file is damaged, or holds anything else.
+        """
         if not self.path.exists():
             return None
-        state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{self.path}: no training state ({reason}); remove it to start again") from None
         return state
 
     def remove(self) -> None:
         """Forget the run, once its outputs are written."""
-        self.path.unlink(missing_ok=True)
-        if self.folder.exists():
-            self.folder.rmdir()
+        shutil.rmtree(self.folder, ignore_errors=True)  # with what a killed process had begun to write
 
 
 def _code() -> list[Path]:

@@ -70,25 +70,32 @@ def scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
     }
 
 
+def classification_report(test: Dataset, logits: Tensor, *, as_text: bool) -> Any:
+    """scikit-learn's report, as text or as a dictionary."""
+    return metrics.classification_report(
+        y_true=test.labels.numpy(),
+        y_pred=logits.argmax(dim=1).numpy(),
+        labels=range(len(test.format.classes)),
+        target_names=test.format.classes,
+        digits=4,
+        output_dict=not as_text,
+        zero_division=0,
+    )
+
+
 def write_report(folder: Path, network: str, test: Dataset, logits: Tensor) -> None:
     """Write what one network does on the test set.
 
     - classification_report.json: scikit-learn's report
-    - classification_report.csv: the same as a table, a line a class
+    - classification_report.csv: the same as a table, a line a class (DVC cannot plot its text, nor keep it in git
+      without giving up the run cache)
     - confusion.csv: a line an image, names of its true and its predicted class
     - confusion_matrix.png: the same as counts
     - mistakes.png: the images of the most confident mistakes
     """
     classes = test.format.classes
     true, predicted = test.labels.numpy(), logits.argmax(dim=1).numpy()
-    report = metrics.classification_report(
-        y_true=true,
-        y_pred=predicted,
-        labels=range(len(classes)),
-        target_names=classes,
-        output_dict=True,
-        zero_division=0,
-    )
+    report = classification_report(test, logits, as_text=False)
     write_text(folder / "classification_report.json", json.dumps(report, indent=2) + "\n")
     write_csv(folder / "classification_report.csv", report_rows(report))
     pairs = [(classes[i], classes[j]) for i, j in zip(true, predicted, strict=True)]

@@ -4,7 +4,7 @@ import json
 
 from src import cli, dataset, figures, model_file, runtime
 from src.errors import InputError
-from src.evaluation import predict, read_curves, scores, write_report
+from src.evaluation import classification_report, predict, read_curves, scores, write_report
 from src.files import write_text
 from src.params import Section, load
 from src.runtime import RuntimeParams
@@ -30,6 +30,7 @@ def main() -> None:
         results[name.lower()] = scores(logits, test.labels)
         write_report(paths.results / name.lower(), name, test, logits)
         print(f"{name}: " + ", ".join(f"{score} {value:.4f}" for score, value in results[name.lower()].items()))
+        print(classification_report(test, logits, as_text=True))
     figures.save(figures.curves(curves, len(test.format.classes)), paths.results / "curves.png")
     write_text(paths.results / "metrics.json", json.dumps(results, indent=2, sort_keys=True) + "\n")
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from src.checkpoint import Checkpoint
+from src.errors import InputError
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +57,7 @@ def test_nothing_is_left_when_a_run_is_through(tmp_path: Path) -> None:
     state = checkpoint(tmp_path)
     state.remove()  # also when there was none
     state.save({})
+    (state.folder / ".state.pt.1.tmp").touch()  # a process was killed while it wrote
     state.remove()
     assert state.load() is None
     assert list((tmp_path / ".checkpoints").iterdir()) == []
@@ -69,6 +71,16 @@ def test_pickled_code_is_not_run(tmp_path: Path) -> None:
     state = checkpoint(tmp_path)
     state.folder.mkdir(parents=True)
     torch.save({"x": Hostile()}, state.path)
-    with pytest.raises(Exception, match=r"[Ww]eights.only"):
+    with pytest.raises(InputError, match="no training state .* remove it to start again"):
         state.load()
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("damage", [0, 1, 1000, -1])
+def test_a_damaged_state_is_one_line(tmp_path: Path, damage: int) -> None:
+    state = checkpoint(tmp_path)
+    state.save({"weights": torch.randn(1000)})
+    state.path.write_bytes(state.path.read_bytes()[:damage])
+    with pytest.raises(InputError, match="no training state") as error:
+        state.load()
+    assert "\n" not in str(error.value)

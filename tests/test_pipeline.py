@@ -165,6 +165,48 @@ def test_an_experiment_leaves_the_workspace_alone(project: Project) -> None:
     assert "tiny" in project.dvc("exp", "show", "--no-pager")
 
 
+def test_an_experiment_in_a_shallow_clone_is_kept(project: Project, tmp_path: Path) -> None:
+    """DVC alone, with --temp, would lose it without a word."""
+    clone = tmp_path / "clone"
+    project.run("git", "clone", "-q", "--depth", "1", project.folder.as_uri(), str(clone))
+    (clone / ".dvc" / "cache").symlink_to(project.folder / ".dvc" / "cache")
+    command = [sys.executable, "-m", "scripts.experiment", "presets/tiny", "demo"]
+    subprocess.run(command, cwd=clone, env=project.environment, check=True, capture_output=True)
+    assert json.loads((clone / "demo" / "evaluate" / "metrics.json").read_text()) == project.metrics("evaluate")
+    for command, expected in ((["git", "status", "--porcelain"], ""), (["git", "worktree", "list"], str(clone))):
+        output = subprocess.run(command, cwd=clone, check=True, capture_output=True, text=True).stdout
+        assert output.startswith(expected)
+        assert output.count("\n") == bool(expected)
+
+
+def test_a_queued_experiment_runs_the_code_it_was_queued_with(project: Project) -> None:
+    """Contract 4: what happens to the workspace after queueing does not matter."""
+    project.dvc("exp", "run", "--queue", "--name", "queued", "--set-param=train_vgg16.transfer=none")
+    module = project.folder / "src" / "evaluation.py"
+    code = module.read_text(encoding="utf-8")
+    module.write_text("raise RuntimeError('the code of later')\n", encoding="utf-8")
+    project.set("batch_size", "7")
+    project.dvc("queue", "start")
+    deadline = time.monotonic() + 240
+    while "Success" not in (status := project.dvc("queue", "status")):
+        assert "Failed" not in status
+        assert time.monotonic() < deadline, status
+        time.sleep(0.5)
+    module.write_text(code, encoding="utf-8")
+    project.set("batch_size", "32")
+    assert project.status() == ""
+    shown = json.loads(project.run("git", "show", f"{experiment(project, 'queued')}:results/evaluate/metrics.json"))
+    assert shown["vgg11"] == project.metrics("evaluate")["vgg11"]
+    assert shown["vgg16"] != project.metrics("evaluate")["vgg16"]
+
+
+def experiment(project: Project, name: str) -> str:
+    (reference,) = [
+        ref for ref in project.run("git", "for-each-ref", "--format=%(refname)").split() if ref.endswith(name)
+    ]
+    return reference
+
+
 def test_a_clone_without_data_can_compare(project: Project, tmp_path: Path) -> None:
     """Contract 10: no network, no GPU, no DVC remote, no cache, a shallow history."""
     clone = tmp_path / "clone"

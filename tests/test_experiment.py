@@ -1,0 +1,36 @@
+"""Presets as arguments of an experiment; tests/test_pipeline.py runs one."""
+
+from pathlib import Path
+
+import pytest
+
+from scripts.experiment import read_preset, table
+from src.errors import InputError
+
+
+def test_settings_without_comments(tmp_path: Path) -> None:
+    path = tmp_path / "preset"
+    path.write_text("# why\n\ninit=none\n  optimizer.lr=1e-3 \n", encoding="utf-8")
+    assert read_preset(path) == ["init=none", "optimizer.lr=1e-3"]
+
+
+@pytest.mark.parametrize("line", ["init", "init: none", "init = none", "init=none # why"])
+def test_lines_that_are_no_setting(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "preset"
+    path.write_text(f"seed=1\n{line}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="expected key=value"):
+        read_preset(path)
+
+
+def test_a_missing_preset_lists_the_others() -> None:
+    with pytest.raises(InputError, match=r"presets/none: no such preset; there are: presets/cpu presets/demo"):
+        read_preset(Path("presets/none"))
+
+
+def test_scores_as_a_table(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"vgg11": {"accuracy": 0.5, "loss": 1.23456}}', encoding="utf-8")
+    assert table(tmp_path / "metrics.json").splitlines() == [
+        "| test | accuracy | loss |",
+        "| --- | ---: | ---: |",
+        "| vgg11 | 0.5000 | 1.2346 |",
+    ]
