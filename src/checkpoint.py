@@ -6,7 +6,6 @@ workspace (which is also there for experiments in temporary copies), named after
 
 import hashlib
 import os
-import pickle
 import shutil
 import sys
 from collections.abc import Iterable
@@ -53,8 +52,8 @@ class Checkpoint:
             return None
         try:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-            reason = str(error).splitlines()[0]
+        except Exception as error:  # damaged archives raise exceptions of every kind
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise InputError(f"{self.path}: no training state ({reason}); remove it to start again") from None
         return state
 

@@ -71,7 +71,7 @@ def test_pickled_code_is_not_run(tmp_path: Path) -> None:
     state = checkpoint(tmp_path)
     state.folder.mkdir(parents=True)
     torch.save({"x": Hostile()}, state.path)
-    with pytest.raises(InputError, match="no training state .* remove it to start again"):
+    with pytest.raises(InputError, match=r"no training state .* remove it to start again"):
         state.load()
     assert not (tmp_path / "ran").exists()
 
