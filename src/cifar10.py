@@ -31,7 +31,7 @@ class DatasetParams(Section):
     """`dataset` of params.yaml."""
 
     name: Literal["cifar10", "digits"]
-    sha256: list[Sha256]
+    sha256: Annotated[list[Sha256], Field(min_length=1)]
 
 
 def read_classes(folder: Path) -> list[str]:
