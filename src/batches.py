@@ -24,15 +24,18 @@ class AugmentParams(Section):
 
 
 def shuffled(
-    dataset: Dataset, batch_size: int, augment: AugmentParams, *, seed: int, epoch: int
+    dataset: Dataset, batch_size: int, augment: AugmentParams, *, seed: int, epoch: int, first: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch: every image once, in a new order; the last batch holds what is left.
+
+    Args:
+        first: the step to begin with, in an epoch that was interrupted.
 
     Yields:
         images, float32 [B, 3, crop, crop], and labels, int64 [B], on the device of the data set.
     """
     order = torch.randperm(len(dataset), generator=generator_of(seed, epoch)).to(dataset.labels.device)
-    for step, indices in enumerate(torch.split(order, batch_size)):
+    for step, indices in enumerate(torch.split(order, batch_size)[first:], start=first):
         images = augmented(dataset.images[indices], dataset.format, augment, generator_of(seed, epoch, step))
         yield images, dataset.labels[indices]
 

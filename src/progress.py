@@ -35,14 +35,14 @@ class Progress:
         self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
         self._bar.update((epoch - 1) * self.images + images - self._bar.n)
 
-    def epoch(self, epoch: int, scores: dict[str, float], seconds: float) -> None:
-        """Print what the epoch brought; `seconds` is what its training took, without validation."""
+    def epoch(self, epoch: int, scores: dict[str, float], rate: float) -> None:
+        """Print what the epoch brought; `rate` is images a second in training, without validation."""
         each = (time.monotonic() - self._start) / (epoch - self._first)
         left = tqdm.format_interval(each * (self.epochs - epoch))
         line = (
             f"{self.name} epoch {epoch}/{self.epochs}: loss {scores['train/loss']:.4f}, "
             f"accuracy {scores['train/accuracy']:.4f}, validation loss {scores['validation/loss']:.4f}, "
-            f"accuracy {scores['validation/accuracy']:.4f}, {self.images / seconds:.0f} images/s, {left} left"
+            f"accuracy {scores['validation/accuracy']:.4f}, {rate:.0f} images/s, {left} left"
         )
         tqdm.write(line, file=sys.stderr)
 

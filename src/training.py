@@ -1,27 +1,28 @@
 """Training as in section 3.1: mini-batches, cross-entropy, SGD or Adam, a learning rate that may follow validation."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from src.batches import AugmentParams, in_order, shuffled
 from src.checkpoint import Checkpoint
 from src.dataset import Dataset
 from src.errors import InputError
 from src.initialization import Dropout, Init, InitStd
+from src.meter import Meter
 from src.optimization import OptimizerParams, ScheduleParams, make_optimizer, make_schedule
 from src.params import Section, Seed
 from src.progress import Progress
 from src.runtime import Runtime, RuntimeParams
 from src.seeding import seed_of
 
-CHECK_EVERY = 20  # steps between looks at the loss: each look waits for the device
+LOOK_EVERY = 20  # steps between looks at the loss: each look waits for the device
+SAVE_AFTER = 600  # seconds after the last checkpoint until one is written inside an epoch
 VALIDATION_BATCH = 500  # images; does not change results beyond rounding
 
 
@@ -74,71 +75,144 @@ def fit(
         InputError: the loss is no longer finite.
         KeyboardInterrupt: stopped; its message says what is kept.
     """
-    optimizer = make_optimizer(network, params.optimizer)
-    schedule = make_schedule(optimizer, params.schedule)
-    scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.dtype == torch.float16)
-    parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "schedule": schedule, "scaler": scaler}
-    history = _resume(checkpoint, parts)
-    for epoch, scores in enumerate(history, start=1):
+    run = Run(network, params, runtime)
+    if state := checkpoint.load():
+        run.load_state_dict(state)
+        del state  # as large as network and optimizer together
+    kept = run.position()
+    for epoch, scores in enumerate(run.history, start=1):
         log(epoch, scores)
     if epochs == 0:
-        log(0, _scores(validate(network, train, runtime), validate(network, validation, runtime), optimizer))
+        log(0, run.scores(validate(network, train, runtime), validate(network, validation, runtime)))
 
-    progress = Progress(name, epochs=epochs, images=len(train), done=len(history))
+    def save() -> None:
+        nonlocal kept
+        checkpoint.save(run.state_dict())
+        kept = run.position()
+
+    progress = Progress(name, epochs=epochs, images=len(train), done=len(run.history))
     try:
-        for epoch in range(len(history) + 1, epochs + 1):
-            batches = shuffled(train, params.batch_size, params.augment, seed=params.seed, epoch=epoch)
-            started = time.monotonic()
-            while_training = train_epoch(
-                network, batches, optimizer, scaler, runtime, seed=params.seed, epoch=epoch, progress=progress
-            )
-            seconds = time.monotonic() - started
-            scores = _scores(while_training, validate(network, validation, runtime), optimizer)
-            schedule.step(scores["validation/accuracy"])
-            state = {key: part.state_dict() for key, part in parts.items()}
-            checkpoint.save(state | {"history": [*history, scores]})
-            history.append(scores)
+        for epoch in range(len(run.history) + 1, epochs + 1):
+            done, started = run.meter.images, time.monotonic()
+            train_epoch(run, train, epoch, progress, save)
+            rate = (len(train) - done) / (time.monotonic() - started)
+            scores = run.scores(run.meter.result(), validate(network, validation, runtime))
+            run.end_epoch(scores)
+            save()
             log(epoch, scores)
-            progress.epoch(epoch, scores, seconds)
+            progress.epoch(epoch, scores, rate)
     except KeyboardInterrupt:
-        message = f"{name}: stopped; {len(history)} of {epochs} epochs are kept, the same command goes on from there"
+        message = f"{name}: stopped; kept: {kept} (of {epochs} epochs); the same command goes on from there"
         raise KeyboardInterrupt(message) from None
     finally:
         progress.close()
 
 
-def train_epoch(
-    network: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    optimizer: Optimizer,
-    scaler: torch.amp.GradScaler,
-    runtime: Runtime,
-    *,
-    seed: int,
-    epoch: int,
-    progress: Progress,
-) -> tuple[float, float]:
-    """One pass over the training images; returns mean loss and accuracy over them, as they were while training.
+class Run:
+    """Everything that changes while a network is trained, which is what a checkpoint holds.
+
+    Attributes:
+        history: scores of the epochs done.
+        meter: what the epoch under way has seen.
+    """
+
+    def __init__(self, network: nn.Module, params: TrainingParams, runtime: Runtime) -> None:
+        self.network, self.params, self.runtime = network, params, runtime
+        self.optimizer = make_optimizer(network, params.optimizer)
+        self.schedule = make_schedule(self.optimizer, params.schedule)
+        self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.dtype == torch.float16)
+        self.history: list[Scores] = []
+        self.meter = Meter(runtime.device)
+
+    def step(self, images: Tensor, labels: Tensor) -> None:
+        """One step of gradient descent on the mean cross-entropy of a batch."""
+        with self.runtime.autocast():
+            logits = self.network(images).float()
+        loss = F.cross_entropy(logits, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.meter.add(loss.detach(), logits, labels)
+
+    def end_epoch(self, scores: Scores) -> None:
+        """Note the scores of the epoch under way and be ready for the next."""
+        self.history.append(scores)
+        self.schedule.step(scores["validation/accuracy"])
+        self.meter = Meter(self.runtime.device)
+
+    def scores(self, train: tuple[float, float], validation: tuple[float, float]) -> Scores:
+        """Name the mean loss and the accuracy on both splits, and the learning rate they were reached with."""
+        return {
+            "train/loss": train[0],
+            "train/accuracy": train[1],
+            "validation/loss": validation[0],
+            "validation/accuracy": validation[1],
+            "lr": self.learning_rate(),
+        }
+
+    def learning_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def position(self) -> str:
+        """How far it is, in words."""
+        steps = f" and {len(self.meter.losses)} steps" if self.meter.losses else ""
+        return f"{len(self.history)} epochs{steps}"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: part.state_dict() for name, part in self._parts()} | {"history": list(self.history)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, part in self._parts():
+            part.load_state_dict(state[name])
+        self.history = state["history"]
+
+    def _parts(self) -> list[tuple[str, Any]]:
+        names = ("network", "optimizer", "schedule", "scaler", "meter")
+        return [(name, getattr(self, name)) for name in names]
+
+
+def train_epoch(run: Run, dataset: Dataset, epoch: int, progress: Progress, save: Callable[[], None]) -> None:
+    """Show the network every training image once, or those that `run` has not seen yet in this epoch.
+
+    Args:
+        save: called when the last checkpoint is `SAVE_AFTER` seconds old.
 
     Raises:
         InputError: the loss is not finite; the message has epoch, step and learning rate.
     """
-    network.train()
-    meter = Meter(runtime.device)
-    for step, (images, labels) in enumerate(batches):
-        torch.manual_seed(seed_of(seed, epoch, step, 1))  # dropout's; the 1 keeps it apart from augmentation's
-        with runtime.autocast():
-            logits = network(images).float()
-        loss = F.cross_entropy(logits, labels)
-        optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        scaler.step(optimizer)
-        scaler.update()
-        meter.add(loss.detach(), logits, labels)
-        if step % CHECK_EVERY == 0:
-            progress.step(epoch, meter.images, _newest(meter, epoch, optimizer))
-    progress.step(epoch, meter.images, _newest(meter, epoch, optimizer))
-    return meter.result()
+    params, saved = run.params, time.monotonic()
+    first = len(run.meter.losses)
+    batches = shuffled(dataset, params.batch_size, params.augment, seed=params.seed, epoch=epoch, first=first)
+    run.network.train()
+    for step, (images, labels) in enumerate(batches, start=first):
+        torch.manual_seed(seed_of(params.seed, epoch, step, 1))  # dropout's; the 1 keeps it apart from augmentation's
+        run.step(images, labels)
+        overdue = time.monotonic() - saved > SAVE_AFTER
+        if step % LOOK_EVERY == 0 or overdue:
+            progress.step(epoch, run.meter.images, newest_loss(run, epoch))
+        if overdue:
+            save()
+            saved = time.monotonic()
+    progress.step(epoch, run.meter.images, newest_loss(run, epoch))
+
+
+def newest_loss(run: Run, epoch: int) -> float:
+    """The newest loss, after a look at all since the last look.
+
+    Raises:
+        InputError: one of them is not finite.
+    """
+    losses = torch.stack(run.meter.losses[-LOOK_EVERY:]).cpu()
+    finite = losses.isfinite()
+    if not finite.all():
+        bad = int((~finite).nonzero()[0])
+        step = len(run.meter.losses) - len(losses) + bad + 1
+        raise InputError(
+            f"epoch {epoch}, step {step}: the loss is {losses[bad]:.4g} at learning rate {run.learning_rate():g}; "
+            "lower optimizer.lr, or change init or image.pixel_scale"
+        )
+    return float(losses[-1])
 
 
 @torch.no_grad()
@@ -151,63 +225,3 @@ def validate(network: nn.Module, dataset: Dataset, runtime: Runtime) -> tuple[fl
             logits = network(images).float()
         meter.add(F.cross_entropy(logits, labels), logits, labels)
     return meter.result()
-
-
-class Meter:
-    """Loss and hits over images. Everything stays on the device until it is asked for, so that no step waits."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.losses: list[Tensor] = []  # mean over each batch
-        self.sizes: list[int] = []  # images in each batch
-        self.hits = torch.zeros((), dtype=torch.int64, device=device)
-
-    @property
-    def images(self) -> int:
-        return sum(self.sizes)
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch: its mean loss, logits [B, classes] and labels [B]."""
-        self.losses.append(loss)
-        self.sizes.append(len(labels))
-        self.hits += (logits.argmax(dim=1) == labels).sum()
-
-    def result(self) -> tuple[float, float]:
-        """Mean loss and accuracy over all images: sums divided by what was seen, the last batch being smaller."""
-        losses = torch.stack(self.losses).double().cpu()
-        sizes = torch.tensor(self.sizes, dtype=torch.float64)
-        return float(losses @ sizes) / self.images, int(self.hits) / self.images
-
-
-def _resume(checkpoint: Checkpoint, parts: dict[str, Any]) -> list[Scores]:
-    """Put every part into the state of the checkpoint, if there is one; returns the scores of the epochs done."""
-    state = checkpoint.load()
-    if state is None:
-        return []
-    for key, part in parts.items():
-        part.load_state_dict(state[key])
-    history: list[Scores] = state["history"]
-    return history
-
-
-def _scores(train: tuple[float, float], validation: tuple[float, float], optimizer: Optimizer) -> Scores:
-    return {
-        "train/loss": train[0],
-        "train/accuracy": train[1],
-        "validation/loss": validation[0],
-        "validation/accuracy": validation[1],
-        "lr": optimizer.param_groups[0]["lr"],
-    }
-
-
-def _newest(meter: Meter, epoch: int, optimizer: Optimizer) -> float:
-    """The newest loss, after a look at all since the last look."""
-    losses = torch.stack(meter.losses[-CHECK_EVERY:]).cpu()
-    finite = losses.isfinite()
-    if not finite.all():
-        bad = int((~finite).nonzero()[0])
-        step = len(meter.losses) - len(losses) + bad + 1
-        raise InputError(
-            f"epoch {epoch}, step {step}: the loss is {losses[bad]:.4g} at learning rate "
-            f"{optimizer.param_groups[0]['lr']:g}; lower optimizer.lr, or change init or image.pixel_scale"
-        )
-    return float(losses[-1])

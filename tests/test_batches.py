@@ -57,6 +57,15 @@ def test_augmentation_is_a_function_of_seed_epoch_and_step() -> None:
     assert not any(torch.equal(a, b) for a, b in zip(once, plain, strict=True))
 
 
+def test_an_interrupted_epoch_goes_on_with_the_same_batches() -> None:
+    data = coloured_squares(50)
+    whole = list(shuffled(data, 16, ALL, seed=3, epoch=2))
+    rest = list(shuffled(data, 16, ALL, seed=3, epoch=2, first=2))
+    assert len(rest) == 2
+    assert all(torch.equal(a, b) for pair in zip(whole[2:], rest, strict=True) for a, b in zip(*pair, strict=True))
+    assert list(shuffled(data, 16, ALL, seed=3, epoch=2, first=4)) == []
+
+
 def test_without_augmentation_training_sees_what_evaluation_sees() -> None:
     data = coloured_squares(6)
     assert torch.equal(augmented(data.images, FORMAT, NO_AUGMENT, generator_of(0)), prepare(data.images, FORMAT))

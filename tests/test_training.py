@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src import runtime
+from src import runtime, training
 from src.checkpoint import Checkpoint
 from src.errors import InputError
 from src.images import prepare
+from src.meter import Meter
 from src.optimization import make_optimizer, make_schedule
-from src.progress import Progress
-from src.training import Meter, Scores, TrainingParams, fit, train_epoch, validate
+from src.training import Scores, TrainingParams, fit, validate
 from tests.conftest import PARAMS, coloured_squares
 
 CPU = runtime.Runtime(torch.device("cpu"), torch.float32, compile=False)
@@ -101,7 +101,7 @@ def test_another_seed_is_another_run(tmp_path: Path) -> None:
 def test_a_stopped_run_goes_on_exactly(tmp_path: Path, params: TrainingParams) -> None:
     whole = Run(tmp_path / "whole", params)()
     stopped = Run(tmp_path / "stopped", params)
-    with pytest.raises(KeyboardInterrupt, match="2 of 4 epochs are kept"):
+    with pytest.raises(KeyboardInterrupt, match=r"kept: 2 epochs \(of 4 epochs\)"):
         stopped(stop_after=2)
     torch.manual_seed(123)  # a new process has another state of the global generator
     resumed = Run(tmp_path / "stopped", params)
@@ -109,6 +109,32 @@ def test_a_stopped_run_goes_on_exactly(tmp_path: Path, params: TrainingParams) -
         resumed.network.get_parameter("5.weight")
     )  # and weights of its own, until it has read the state
     assert equal(resumed(), whole)
+
+
+@pytest.mark.parametrize("stop", [1, 6, 7, 8, 13])
+def test_a_run_that_is_stopped_inside_an_epoch_goes_on_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    """Seven steps are an epoch; here every step counts as long enough for a checkpoint."""
+    whole = Run(tmp_path / "whole")()
+    monkeypatch.setattr(training, "SAVE_AFTER", -1)
+    step, steps = training.Run.step, 0
+
+    def stopping_step(run: training.Run, images: Tensor, labels: Tensor) -> None:
+        nonlocal steps
+        if steps == stop:
+            raise KeyboardInterrupt
+        steps += 1
+        step(run, images, labels)
+
+    monkeypatch.setattr(training.Run, "step", stopping_step)
+    epochs, rest = divmod(stop, 7)
+    kept = f"kept: {epochs} epochs" + (f" and {rest} steps" if rest else "")
+    with pytest.raises(KeyboardInterrupt, match=rf"{kept} \(of 4 epochs\)"):
+        Run(tmp_path / "stopped")()
+    steps, stop = 0, 1000
+    assert equal(Run(tmp_path / "stopped")(), whole)
+    assert steps == 4 * 7 - (7 * epochs + rest)
 
 
 def test_a_stop_during_the_writing_keeps_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,18 +185,15 @@ def test_validation_is_the_mean_over_all_images(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_each_precision_trains(dtype: torch.dtype) -> None:
-    network, data = small_network(), coloured_squares(64)
-    optimizer = make_optimizer(network, PARAMS.optimizer)
     machine = runtime.Runtime(torch.device("cpu"), dtype, compile=False)
-    scaler = torch.amp.GradScaler("cpu", enabled=dtype == torch.float16)
-    before, _ = validate(network, data, machine)
-    batches = [(data.images.float() / 255, data.labels)] * 10
-    progress = Progress("x", epochs=1, images=640, done=0)
-    loss, _ = train_epoch(network, batches, optimizer, scaler, machine, seed=0, epoch=1, progress=progress)
-    after, _ = validate(network, data, machine)
+    run, data = training.Run(small_network(), PARAMS, machine), coloured_squares(64)
+    before, _ = validate(run.network, data, machine)
+    for _ in range(10):
+        run.step(prepare(data.images, data.format), data.labels)
+    after, _ = validate(run.network, data, machine)
     assert after < before
-    assert math.isfinite(loss)
-    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
+    assert math.isfinite(run.meter.result()[0])
+    assert {weight.dtype for weight in run.network.parameters()} == {torch.float32}
 
 
 def test_sgd_is_the_papers_update() -> None:
