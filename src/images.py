@@ -5,33 +5,29 @@ Nothing bigger than 32 x 32 is stored; a batch is enlarged when it is needed.
 
 from typing import Annotated, Literal
 
-import torch
 import torch.nn.functional as F
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from src.dataset import ImageFormat
 from src.params import Section
 
 
-def _multiple_of_32(pixels: int) -> int:
-    if pixels % 32:
-        raise ValueError("expected a multiple of 32, which five poolings can halve")
-    return pixels
-
-
 class ImageParams(Section):
     """`image` of params.yaml."""
 
     resize: Annotated[int, Field(ge=32, le=1024)]
-    crop: Annotated[int, Field(ge=32, le=1024), AfterValidator(_multiple_of_32)]
+    crop: Annotated[int, Field(ge=32, le=1024)]
     pixel_scale: Literal[1, 255]
 
-    @model_validator(mode="after")
-    def _crop_fits(self) -> "ImageParams":
-        if self.crop > self.resize:
-            raise ValueError(f"crop: {self.crop}: expected at most resize ({self.resize})")
-        return self
+    @field_validator("crop")
+    @classmethod
+    def _crop_fits(cls, crop: int, info: ValidationInfo) -> int:
+        if crop % 32:
+            raise ValueError("expected a multiple of 32, which five poolings can halve")
+        if crop > info.data.get("resize", crop):
+            raise ValueError(f"expected at most resize, which is {info.data['resize']}")
+        return crop
 
 
 def resize(images: Tensor, size: int) -> Tensor:
@@ -53,8 +49,8 @@ def centre_crop(images: Tensor, size: int) -> Tensor:
 def normalise(images: Tensor, image_format: ImageFormat) -> Tensor:
     """Scale float images in 0..255 to 0..pixel_scale and subtract the channel mean."""
     scale = image_format.pixel_scale
-    mean = torch.tensor(image_format.mean, dtype=images.dtype, device="cpu") * scale
-    return images * (scale / 255) - mean.to(images.device, non_blocking=True).view(3, 1, 1)
+    mean = images.new_tensor(image_format.mean) * scale
+    return images * (scale / 255) - mean.view(3, 1, 1)
 
 
 def prepare(images: Tensor, image_format: ImageFormat) -> Tensor:

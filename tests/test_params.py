@@ -1,5 +1,6 @@
 """params.yaml: what is read, and how wrong values are refused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,20 @@ def test_files_that_are_no_parameters(tmp_path: Path, content: str) -> None:
     with pytest.raises(InputError) as error:
         load(train_vgg11.Params, path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("crop", "message"),
+    [
+        ("288", "image.crop: 288: expected at most resize, which is 256"),
+        ("100", "image.crop: 100: expected a multiple of 32"),
+        ("0", "image.crop: 0: Input should be greater than or equal to 32"),
+    ],
+)
+def test_impossible_crops_are_named(tmp_path: Path, crop: str, message: str) -> None:
+    path = changed(tmp_path, "  crop: 224", f"  crop: {crop}")
+    with pytest.raises(InputError, match=re.escape(message)):
+        load(preprocess.Params, path)
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Choice of device, precision and threads; a GPU is mocked."""
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -95,3 +96,13 @@ def test_a_placed_network_is_channels_last_and_computes_the_same() -> None:
     placed = runtime.Runtime(CPU, torch.float32, compile=False).place(network)
     assert placed.weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(placed(images), before)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on CPUs")
+def test_a_compiled_network_computes_the_same_and_keeps_its_names() -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    images = torch.randn(2, 3, 8, 8)
+    before, names = network(images), list(network.state_dict())
+    placed = runtime.Runtime(CPU, torch.float32, compile=True).place(network)
+    torch.testing.assert_close(placed(images), before)
+    assert list(placed.state_dict()) == names
