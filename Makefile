@@ -30,8 +30,8 @@ repro: $(READY) ## the pipeline with the values of params.yaml: CIFAR-10 at 224 
 	python -m dvc repro
 
 PRESET ?= presets/cpu
-experiment: $(READY) ## the values of a preset as a DVC experiment: make experiment PRESET=presets/cpu
-	python -m scripts.experiment '$(PRESET)' '$(notdir $(PRESET))'
+experiment: $(READY) ## a preset as a DVC experiment, results in experiments/: make experiment PRESET=presets/cpu
+	python -m scripts.experiment '$(PRESET)' 'experiments/$(notdir $(PRESET))'
 
 test: lint ## lint, types, tests
 	python -m pytest
@@ -53,5 +53,5 @@ lock: $(READY) ## newest versions that pyproject.toml allows, into requirements.
 	uv pip compile --quiet --universal --python-version 3.11 --group dev --no-annotate --no-emit-index-url \
 		--no-emit-find-links --upgrade --custom-compile-command "make lock" pyproject.toml --output-file requirements.txt
 
-clean: ## remove .venv, caches of tools and what the demo wrote (not DVC's cache)
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis demo
+clean: ## remove .venv, caches of tools and copies of results (not DVC's cache)
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis demo experiments
