@@ -162,7 +162,7 @@ def test_an_experiment_leaves_the_workspace_alone(project: Project) -> None:
     assert (project.folder / "demo" / "evaluate" / "metrics.json").read_bytes() == project.results()[
         "evaluate/metrics.json"
     ]
-    assert "tiny" in project.dvc("exp", "show", "--no-pager")
+    assert "tiny" in project.dvc("exp", "show", "--csv")
 
 
 def test_an_experiment_in_a_shallow_clone_is_kept(project: Project, tmp_path: Path) -> None:
