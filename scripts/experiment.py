@@ -39,7 +39,10 @@ def main() -> None:
             dvc(*run, folder=folder)
     else:
         dvc(*run, "--temp")
-    unpack(reference(name), arguments.folder)
+    kept = reference(name)
+    if not kept:  # without a revision git would unpack what is in the index
+        raise InputError(f"DVC ran the experiment `{name}` and did not keep it; run `dvc exp run` with -v to see why")
+    unpack(kept, arguments.folder)
     print(f"\n{table(arguments.folder / 'evaluate' / 'metrics.json')}\n")
     print(f"Pictures, curves and reports: {arguments.folder}/ (start with {arguments.folder}/evaluate/curves.png).")
     print(f"The experiment is kept as `{name}`: dvc exp show, dvc exp apply {name}.")
@@ -66,9 +69,8 @@ def read_preset(path: Path) -> list[str]:
 
 def reference(experiment: str) -> str:
     """The git reference of an experiment made from the present commit; empty when there is none."""
-    names = git("for-each-ref", "--format=%(refname)", "refs/exps").decode().split()
     head = git("rev-parse", "HEAD").decode().strip()
-    return next((ref for ref in names if ref == f"refs/exps/{head[:2]}/{head[2:]}/{experiment}"), "")
+    return git("for-each-ref", "--format=%(refname)", f"refs/exps/{head[:2]}/{head[2:]}/{experiment}").decode().strip()
 
 
 def unpack(revision: str, folder: Path) -> None:
