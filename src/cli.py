@@ -1,8 +1,11 @@
 """What every stage script shares: its flags, and how it ends."""
 
 import argparse
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -30,6 +33,8 @@ def run(main: Callable[[], None]) -> NoReturn:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    if os.environ.get("DVC_ROOT"):
+        end_with(os.getppid())
     try:
         main()
     except InputError as error:
@@ -40,3 +45,17 @@ def run(main: Callable[[], None]) -> NoReturn:
         print(error.args[0] if error.args else f"stopped by {stopped_by.name}", file=sys.stderr)
         sys.exit(128 + stopped_by)
     sys.exit(0)
+
+
+def end_with(parent: int) -> None:
+    """End this process soon after the one that started it was killed.
+
+    Nobody would take its outputs, and the next run of the stage must not find it still writing them.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -14,7 +14,7 @@ from sklearn import metrics
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from src import figures
+from src import distributed, figures
 from src.dataset import Dataset
 from src.errors import InputError
 from src.files import write_csv, write_text
@@ -30,17 +30,21 @@ CURVES = tuple(f"{split}/{metric}" for split in ("train", "validation") for metr
 
 @torch.inference_mode()
 def predict(network: nn.Module, dataset: Dataset, runtime: Runtime, batch: int = BATCH) -> Tensor:
-    """The logits of all images, float32 [N, classes], on the CPU.
+    """The logits of all images, float32 [N, classes], on the CPU; every process does its share of the batches.
 
     Raises:
         InputError: one of them is not finite.
     """
     network = runtime.place(network).eval()
+    batches = torch.split(dataset.images.to(runtime.device), batch)
+    share = range(len(batches))[distributed.rank() :: distributed.size()]
     logits = []
-    for images in tqdm(torch.split(dataset.images.to(runtime.device), batch), unit="batch", leave=False, disable=None):
+    for index in tqdm(share, unit="batch", leave=False, disable=None):
         with runtime.autocast():
-            logits.append(network(prepare(images, dataset.format)).float())
-    result = torch.cat(logits).cpu()
+            logits.append(network(prepare(batches[index], dataset.format)).float())
+    mine = dict(zip(share, (part.cpu() for part in logits), strict=True))
+    parts = {index: part for process in distributed.everyones(mine) for index, part in process.items()}
+    result = torch.cat([parts[index] for index in range(len(batches))])
     if bad := int((~result.isfinite().all(dim=1)).sum()):
         raise InputError(
             f"the network's outputs for {bad:,} of {len(result):,} images are not finite on {runtime}; "

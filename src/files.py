@@ -7,6 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from src.errors import InputError
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -25,6 +29,23 @@ def whole(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Be the only process of this machine that writes the output `path`, which DVC sees to as long as DVC lives.
+
+    Raises:
+        InputError: another one is at it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock"), blocking=False):
+            yield
+    except Timeout:
+        raise InputError(
+            f"{path}: another process is still writing it; wait for it, or stop it, then try again"
+        ) from None
 
 
 def sync(path: Path) -> None:

@@ -18,11 +18,11 @@ class Meter:
     def images(self) -> int:
         return sum(self.sizes)
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch: its mean loss, logits [B, classes] and labels [B]."""
+    def add(self, loss: Tensor, hits: Tensor, size: int) -> None:
+        """Count a batch of `size` images: its mean loss, and how many of them were classified rightly."""
         self.losses.append(loss)
-        self.sizes.append(len(labels))
-        self.hits += (logits.argmax(dim=1) == labels).sum()
+        self.sizes.append(size)
+        self.hits += hits
 
     def state_dict(self) -> dict[str, Any]:
         losses = torch.stack(self.losses) if self.losses else torch.empty(0)
@@ -33,8 +33,23 @@ class Meter:
         self.sizes = state["sizes"]
         self.hits = state["hits"].to(self.hits.device)
 
+    def sums(self) -> Tensor:
+        """Summed loss, hits and images, float64 [3]."""
+        sizes = self.hits.new_tensor(self.sizes, dtype=torch.float64)
+        losses = torch.stack(self.losses).double() if self.losses else sizes
+        return torch.stack([losses @ sizes, self.hits.double(), sizes.sum()])
+
     def result(self) -> tuple[float, float]:
         """Mean loss and accuracy over all images: sums divided by what was seen, the last batch being smaller."""
-        losses = torch.stack(self.losses).double().cpu()
-        sizes = torch.tensor(self.sizes, dtype=torch.float64)
-        return float(losses @ sizes) / self.images, int(self.hits) / self.images
+        return means(self.sums())
+
+
+def means(sums: Tensor) -> tuple[float, float]:
+    """Mean loss and accuracy from `Meter.sums`."""
+    loss, hits, images = sums.tolist()
+    return loss / images, hits / images
+
+
+def count_hits(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many rows of logits [B, classes] are highest at their label, int64 [B]: an int64 scalar."""
+    return (logits.argmax(dim=1) == labels).sum()

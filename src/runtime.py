@@ -3,12 +3,15 @@
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import psutil
 import torch
+import torch.distributed as dist
+from pydantic import Field
 from torch import nn
 
+from src import distributed
 from src.errors import InputError
 from src.params import Section
 
@@ -20,9 +23,10 @@ class RuntimeParams(Section):
     precision: Literal["auto", "bf16", "fp16", "fp32"]
     deterministic: bool
     compile: bool
+    devices: Annotated[int, Field(ge=1, le=64)]
 
 
-REFERENCE = RuntimeParams(device="cpu", precision="fp32", deterministic=True, compile=False)
+REFERENCE = RuntimeParams(device="cpu", precision="fp32", deterministic=True, compile=False, devices=1)
 """For measurements that shall not depend on the hardware at hand."""
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -61,23 +65,32 @@ class Runtime:
             if self.device.type == "cuda"
             else f"{torch.get_num_threads()} cores"
         )
-        return f"{self.device.type} ({name}), {str(self.dtype).removeprefix('torch.')}"
+        times = f"{distributed.size()} x " if distributed.size() > 1 else ""
+        return f"{times}{self.device.type} ({name}), {str(self.dtype).removeprefix('torch.')}"
 
 
 def start(params: RuntimeParams) -> Runtime:
     """Choose device and precision and set PyTorch up for them, for this process.
 
     Raises:
-        InputError: a GPU is asked for and there is none.
+        InputError: a GPU is asked for and there is none, or more than there are.
     """
     if params.device == "cuda" and not torch.cuda.is_available():
         raise InputError("params.yaml: runtime.device: 'cuda': no GPU found by PyTorch; use auto or cpu")
     use_gpu = params.device == "cuda" or (params.device == "auto" and torch.cuda.is_available())
+    if use_gpu and params.devices > torch.cuda.device_count():
+        raise InputError(
+            f"params.yaml: runtime.devices: {params.devices}: this machine has {torch.cuda.device_count()} GPUs"
+        )
     device = torch.device("cuda" if use_gpu else "cpu")
+    if params.devices > 1:
+        if use_gpu:
+            device = torch.device("cuda", dist.get_node_local_rank())
+        distributed.join(device)
     dtype = native_dtype(device) if params.precision == "auto" else DTYPES[params.precision]
 
     # Sums depend on the number of threads, which no environment variable (OMP_NUM_THREADS, …) shall choose.
-    torch.set_num_threads(cores())
+    torch.set_num_threads(max(1, cores() // params.devices))
     # Vanishing activations end as denormal numbers, which some processors add many times slower than others.
     torch.set_flush_denormal(True)
     if params.deterministic:

@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from src import distributed
 from src.batches import AugmentParams, in_order, shuffled
 from src.checkpoint import Checkpoint
 from src.dataset import Dataset
 from src.errors import InputError
 from src.initialization import Dropout, Init, InitStd
-from src.meter import Meter
+from src.meter import Meter, count_hits, means
 from src.optimization import OptimizerParams, ScheduleParams, make_optimizer, make_schedule
 from src.params import Section, Seed
 from src.progress import Progress
@@ -65,8 +66,11 @@ def fit(
 ) -> None:
     """Train `network`, on the device of `runtime`, from its present weights or from where a stopped run left off.
 
+    With several processes each calls this; they train one network and come to the same scores.
+
     Args:
         train, validation: on the device of `runtime`.
+        checkpoint: read and written by the first process alone.
         log: called once for each epoch, from 1, in order; after a resume also for the epochs done before. With
             `epochs` 0 it is called once, for epoch 0, with the scores of the untrained network.
         name: of what is trained, for messages.
@@ -76,7 +80,7 @@ def fit(
         KeyboardInterrupt: stopped; its message says what is kept.
     """
     run = Run(network, params, runtime)
-    if state := checkpoint.load():
+    if state := distributed.from_first(checkpoint.load() if distributed.is_first() else None):
         run.load_state_dict(state)
         del state  # as large as network and optimizer together
     kept = run.position()
@@ -87,8 +91,8 @@ def fit(
 
     def save() -> None:
         nonlocal kept
-        checkpoint.save(run.state_dict())
-        kept = run.position()
+        if distributed.is_first() and checkpoint.save(run.state_dict()):
+            kept = run.position()
 
     progress = Progress(name, epochs=epochs, images=len(train), done=len(run.history))
     try:
@@ -102,7 +106,7 @@ def fit(
             log(epoch, scores)
             progress.epoch(epoch, scores, rate)
     except KeyboardInterrupt:
-        message = f"{name}: stopped; kept: {kept} (of {epochs} epochs); the same command goes on from there"
+        message = f"{name}: stopped; kept: {kept} (of {counted(epochs, 'epoch')}); the same command goes on from there"
         raise KeyboardInterrupt(message) from None
     finally:
         progress.close()
@@ -118,22 +122,31 @@ class Run:
 
     def __init__(self, network: nn.Module, params: TrainingParams, runtime: Runtime) -> None:
         self.network, self.params, self.runtime = network, params, runtime
+        self.gradients = distributed.GradientSum(network)
         self.optimizer = make_optimizer(network, params.optimizer)
         self.schedule = make_schedule(self.optimizer, params.schedule)
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.dtype == torch.float16)
         self.history: list[Scores] = []
         self.meter = Meter(runtime.device)
 
-    def step(self, images: Tensor, labels: Tensor) -> None:
-        """One step of gradient descent on the mean cross-entropy of a batch."""
+    def step(self, images: Tensor, labels: Tensor, batch_size: int) -> None:
+        """One step of gradient descent on the mean cross-entropy of a batch.
+
+        Args:
+            images, labels: this process's part of the batch.
+            batch_size: images in the whole batch.
+        """
         with self.runtime.autocast():
             logits = self.network(images).float()
-        loss = F.cross_entropy(logits, labels)
+        loss = F.cross_entropy(logits, labels, reduction="sum") / batch_size
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.gradients.wait()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.meter.add(loss.detach(), logits, labels)
+        sums = torch.stack([loss.detach().double(), count_hits(logits, labels).double()])
+        loss, hits = distributed.total(sums)
+        self.meter.add(loss, hits.long(), batch_size)
 
     def end_epoch(self, scores: Scores) -> None:
         """Note the scores of the epoch under way and be ready for the next."""
@@ -156,8 +169,8 @@ class Run:
 
     def position(self) -> str:
         """How far it is, in words."""
-        steps = f" and {len(self.meter.losses)} steps" if self.meter.losses else ""
-        return f"{len(self.history)} epochs{steps}"
+        steps = f" and {counted(len(self.meter.losses), 'step')}" if self.meter.losses else ""
+        return f"{counted(len(self.history), 'epoch')}{steps}"
 
     def state_dict(self) -> dict[str, Any]:
         return {name: part.state_dict() for name, part in self._parts()} | {"history": list(self.history)}
@@ -185,9 +198,10 @@ def train_epoch(run: Run, dataset: Dataset, epoch: int, progress: Progress, save
     first = len(run.meter.losses)
     batches = shuffled(dataset, params.batch_size, params.augment, seed=params.seed, epoch=epoch, first=first)
     run.network.train()
-    for step, (images, labels) in enumerate(batches, start=first):
-        torch.manual_seed(seed_of(params.seed, epoch, step, 1))  # dropout's; the 1 keeps it apart from augmentation's
-        run.step(images, labels)
+    for step, (images, labels, batch_size) in enumerate(batches, start=first):
+        # Dropout's numbers: the 1 keeps them apart from augmentation's, the rank from those of the other processes.
+        torch.manual_seed(seed_of(params.seed, epoch, step, 1, distributed.rank()))
+        run.step(images, labels, batch_size)
         overdue = time.monotonic() - saved > SAVE_AFTER
         if step % LOOK_EVERY == 0 or overdue:
             progress.step(epoch, run.meter.images, newest_loss(run, epoch))
@@ -217,11 +231,15 @@ def newest_loss(run: Run, epoch: int) -> float:
 
 @torch.no_grad()
 def validate(network: nn.Module, dataset: Dataset, runtime: Runtime) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy over a data set, without dropout."""
+    """Mean cross-entropy and accuracy over a data set, without dropout; every process does its share of the batches."""
     network.eval()
     meter = Meter(runtime.device)
     for images, labels in in_order(dataset, VALIDATION_BATCH):
         with runtime.autocast():
             logits = network(images).float()
-        meter.add(F.cross_entropy(logits, labels), logits, labels)
-    return meter.result()
+        meter.add(F.cross_entropy(logits, labels), count_hits(logits, labels), len(labels))
+    return means(distributed.total(meter.sums()))
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,8 +1,9 @@
 """Test both networks: scores, reports, confusion matrices, mistakes, and the curves of their training."""
 
+import argparse
 import json
 
-from src import cli, dataset, figures, model_file, runtime
+from src import cli, dataset, distributed, figures, launch, model_file, runtime
 from src.errors import InputError
 from src.evaluation import classification_report, predict, read_curves, scores, write_report
 from src.files import write_text
@@ -16,7 +17,12 @@ class Params(Section):
 
 def main() -> None:
     paths = cli.paths(__doc__, "test", "vgg11", "vgg16", "curves11", "curves16", "results")
-    machine = runtime.start(load(Params).runtime)
+    params = load(Params)
+    launch.on_each_device(params.runtime.devices, lambda: evaluate(paths, params))
+
+
+def evaluate(paths: argparse.Namespace, params: Params) -> None:
+    machine = runtime.start(params.runtime)
     test = dataset.load(paths.test)
     curves = {"VGG11": read_curves(paths.curves11), "VGG16": read_curves(paths.curves16)}
     models = {"VGG11": model_file.load(paths.vgg11), "VGG16": model_file.load(paths.vgg16)}
@@ -24,9 +30,11 @@ def main() -> None:
         if difference := model.format.difference(test.format):
             raise InputError(f"{path}: made for other images than {paths.test}: {difference}; run `dvc repro`")
 
+    outputs = {name: predict(model.network, test, machine) for name, model in models.items()}
+    if not distributed.is_first():
+        return
     results = {}
-    for name, model in models.items():
-        logits = predict(model.network, test, machine)
+    for name, logits in outputs.items():
         results[name.lower()] = scores(logits, test.labels)
         write_report(paths.results / name.lower(), name, test, logits)
         print(f"{name}: " + ", ".join(f"{score} {value:.4f}" for score, value in results[name.lower()].items()))

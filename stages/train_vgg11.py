@@ -1,6 +1,8 @@
 """Train VGG11 (network A) from random weights."""
 
-from src import cli, dataset, model_file, runtime
+import argparse
+
+from src import cli, dataset, distributed, launch, model_file, runtime
 from src.checkpoint import Checkpoint
 from src.curves import curves
 from src.initialization import build
@@ -23,16 +25,20 @@ class Params(TrainingParams):
 def main() -> None:
     paths = cli.paths(__doc__, "train", "validation", "model", "results")
     params = load(Params)
+    launch.on_each_device(params.runtime.devices, lambda: train(paths, params))
+
+
+def train(paths: argparse.Namespace, params: Params) -> None:
     machine = runtime.start(params.runtime)
     print(f"train_vgg11: network {params.train_vgg11.network} on {machine}")
     settings = (params.model_dump_json(), str(machine))
     checkpoint = Checkpoint("train_vgg11", settings, inputs=(paths.train, paths.validation))
-    train, validation = (dataset.load(path).to(machine.device) for path in (paths.train, paths.validation))
-    network = machine.place(build(params.train_vgg11.network, train.format, **params.initial()))
+    training, validation = (dataset.load(path).to(machine.device) for path in (paths.train, paths.validation))
+    network = machine.place(build(params.train_vgg11.network, training.format, **params.initial()))
     with curves(paths.results) as log:
         fit(
             network,
-            train,
+            training,
             validation,
             epochs=params.train_vgg11.epochs,
             params=params,
@@ -41,8 +47,9 @@ def main() -> None:
             log=log,
             name="train_vgg11",
         )
-    model_file.save(paths.model, model_file.Model(network, train.format))
-    checkpoint.remove()
+    if distributed.is_first():
+        model_file.save(paths.model, model_file.Model(network, training.format))
+        checkpoint.remove()
 
 
 if __name__ == "__main__":

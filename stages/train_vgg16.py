@@ -1,6 +1,8 @@
 """Train VGG16 (network D), started from the trained VGG11."""
 
-from src import cli, dataset, model_file, runtime
+import argparse
+
+from src import cli, dataset, distributed, launch, model_file, runtime
 from src.checkpoint import Checkpoint
 from src.curves import curves
 from src.errors import InputError
@@ -26,22 +28,26 @@ class Params(TrainingParams):
 def main() -> None:
     paths = cli.paths(__doc__, "train", "validation", "vgg11", "model", "results")
     params = load(Params)
+    launch.on_each_device(params.runtime.devices, lambda: train(paths, params))
+
+
+def train(paths: argparse.Namespace, params: Params) -> None:
     machine = runtime.start(params.runtime)
     print(f"train_vgg16: network {params.train_vgg16.network} on {machine}")
     settings = (params.model_dump_json(), str(machine))
     checkpoint = Checkpoint("train_vgg16", settings, inputs=(paths.train, paths.validation, paths.vgg11))
-    train, validation = (dataset.load(path).to(machine.device) for path in (paths.train, paths.validation))
+    training, validation = (dataset.load(path).to(machine.device) for path in (paths.train, paths.validation))
     source = model_file.load(paths.vgg11)
-    if difference := source.format.difference(train.format):
+    if difference := source.format.difference(training.format):
         raise InputError(f"{paths.vgg11}: made for other images than {paths.train}: {difference}; run `dvc repro`")
-    network = build(params.train_vgg16.network, train.format, **params.initial())
+    network = build(params.train_vgg16.network, training.format, **params.initial())
     print(transfer(source.network, network, params.train_vgg16.transfer))
     del source
     machine.place(network)
     with curves(paths.results) as log:
         fit(
             network,
-            train,
+            training,
             validation,
             epochs=params.train_vgg16.epochs,
             params=params,
@@ -50,8 +56,9 @@ def main() -> None:
             log=log,
             name="train_vgg16",
         )
-    model_file.save(paths.model, model_file.Model(network, train.format))
-    checkpoint.remove()
+    if distributed.is_first():
+        model_file.save(paths.model, model_file.Model(network, training.format))
+        checkpoint.remove()
 
 
 if __name__ == "__main__":

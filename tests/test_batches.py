@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from src.batches import AugmentParams, augmented, colour_shift, in_order, random_crop, random_flip, shuffled
+from src.batches import AugmentParams, augmented, colour_shift, draw, in_order, random_crop, random_flip, shuffled
 from src.dataset import Dataset
 from src.images import prepare
 from src.seeding import generator_of, seed_of
@@ -27,16 +27,18 @@ def first_pixels(images: torch.Tensor) -> torch.Tensor:
 
 def test_an_epoch_has_every_image_once_with_its_label() -> None:
     batches = list(shuffled(numbered(50), 16, NO_AUGMENT, seed=1, epoch=1))
-    assert [len(labels) for _, labels in batches] == [16, 16, 16, 2]
-    labels = torch.cat([labels for _, labels in batches])
+    assert [len(labels) for _, labels, _ in batches] == [16, 16, 16, 2]
+    labels = torch.cat([labels for _, labels, _ in batches])
     assert labels.sort().values.tolist() == list(range(50))
-    assert torch.equal(torch.cat([first_pixels(images) for images, _ in batches]), labels)
+    assert torch.equal(torch.cat([first_pixels(images) for images, _, _ in batches]), labels)
 
 
 def test_order_is_a_function_of_seed_and_epoch() -> None:
     def order(seed: int, epoch: int) -> list[int]:
         return [
-            i for _, labels in shuffled(numbered(50), 16, NO_AUGMENT, seed=seed, epoch=epoch) for i in labels.tolist()
+            i
+            for _, labels, _ in shuffled(numbered(50), 16, NO_AUGMENT, seed=seed, epoch=epoch)
+            for i in labels.tolist()
         ]
 
     torch.manual_seed(5)
@@ -50,9 +52,9 @@ def test_order_is_a_function_of_seed_and_epoch() -> None:
 def test_augmentation_is_a_function_of_seed_epoch_and_step() -> None:
     data = coloured_squares(20)
     data = Dataset(data.images, data.labels, replace(FORMAT, resize=40))
-    once = [images for images, _ in shuffled(data, 8, ALL, seed=3, epoch=2)]
-    again = [images for images, _ in shuffled(data, 8, ALL, seed=3, epoch=2)]
-    plain = [images for images, _ in shuffled(data, 8, NO_AUGMENT, seed=3, epoch=2)]
+    once = [images for images, _, _ in shuffled(data, 8, ALL, seed=3, epoch=2)]
+    again = [images for images, _, _ in shuffled(data, 8, ALL, seed=3, epoch=2)]
+    plain = [images for images, _, _ in shuffled(data, 8, NO_AUGMENT, seed=3, epoch=2)]
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(once, plain, strict=True))
 
@@ -62,44 +64,48 @@ def test_an_interrupted_epoch_goes_on_with_the_same_batches() -> None:
     whole = list(shuffled(data, 16, ALL, seed=3, epoch=2))
     rest = list(shuffled(data, 16, ALL, seed=3, epoch=2, first=2))
     assert len(rest) == 2
-    assert all(torch.equal(a, b) for pair in zip(whole[2:], rest, strict=True) for a, b in zip(*pair, strict=True))
+    for (images, labels, size), (others, other_labels, other_size) in zip(whole[2:], rest, strict=True):
+        assert torch.equal(images, others)
+        assert torch.equal(labels, other_labels)
+        assert size == other_size
     assert list(shuffled(data, 16, ALL, seed=3, epoch=2, first=4)) == []
 
 
 def test_without_augmentation_training_sees_what_evaluation_sees() -> None:
     data = coloured_squares(6)
-    assert torch.equal(augmented(data.images, FORMAT, NO_AUGMENT, generator_of(0)), prepare(data.images, FORMAT))
+    chances = draw(len(data), FORMAT, generator_of(0))
+    assert torch.equal(augmented(data.images, FORMAT, NO_AUGMENT, chances), prepare(data.images, FORMAT))
     assert torch.equal(torch.cat([images for images, _ in in_order(data, 4)]), prepare(data.images, FORMAT))
 
 
 def test_a_random_crop_is_a_window_of_its_own_image() -> None:
-    height, width = 40, 44
-    images = torch.arange(64 * 3 * height * width, dtype=torch.float32).view(64, 3, height, width)
-    crops = random_crop(images, 32, generator_of(0))
+    images = torch.arange(64 * 3 * 40 * 44, dtype=torch.float32).view(64, 3, 40, 44)
+    tops, lefts = torch.arange(64) % 9, torch.arange(64) % 13
+    crops = random_crop(images, 32, tops, lefts)
     assert crops.shape == (64, 3, 32, 32)
-    tops, lefts = set(), set()
-    for image, crop in zip(images, crops, strict=True):
-        place = (image[0] == crop[0, 0, 0]).nonzero()[0]
-        top, left = place.tolist()
+    for image, crop, top, left in zip(images, crops, tops.tolist(), lefts.tolist(), strict=True):
         assert torch.equal(crop, image[:, top : top + 32, left : left + 32])
-        tops.add(top)
-        lefts.add(left)
-    assert tops == set(range(height - 32 + 1))  # every place occurs, the outermost too
-    assert lefts == set(range(width - 32 + 1))
+
+
+def test_every_place_of_a_crop_is_drawn() -> None:
+    chances = draw(500, replace(FORMAT, resize=40), generator_of(0))
+    assert set(chances.top.tolist()) == set(chances.left.tolist()) == set(range(9))
+    assert not torch.equal(chances.top, chances.left)
 
 
 def test_about_half_of_the_images_are_mirrored() -> None:
     images = torch.rand(400, 3, 4, 4)
-    flipped = random_flip(images, generator_of(0))
-    mirrored = [torch.equal(a, b.flip(-1)) for a, b in zip(flipped, images, strict=True)]
-    same = [torch.equal(a, b) for a, b in zip(flipped, images, strict=True)]
-    assert all(a != b for a, b in zip(mirrored, same, strict=True))
-    assert 160 < sum(mirrored) < 240
+    chosen = draw(400, FORMAT, generator_of(0)).mirrored
+    flipped = random_flip(images, chosen)
+    assert [torch.equal(a, b.flip(-1)) for a, b in zip(flipped, images, strict=True)] == chosen.tolist()
+    assert [torch.equal(a, b) for a, b in zip(flipped, images, strict=True)] == (~chosen).tolist()
+    assert 160 < chosen.sum() < 240
 
 
 def test_the_colour_shift_has_the_papers_distribution() -> None:
     """Krizhevsky et al. (2012), 4.1: covariance of the shift = sum of (0.1 * eigenvalue)^2 * component x component."""
-    shifts = colour_shift(torch.zeros(20_000, 3, 2, 2), FORMAT, generator_of(0)) / 255
+    colours = draw(20_000, FORMAT, generator_of(0)).colours
+    shifts = colour_shift(torch.zeros(20_000, 3, 2, 2), FORMAT, colours) / 255
     assert torch.equal(shifts[:, :, :1, :1].expand_as(shifts), shifts)  # one shift for the whole image
     c = torch.tensor(FORMAT.covariance)
     expected = 0.01 * c @ c  # V diag(l^2) V' = C C

@@ -59,8 +59,8 @@ def test_nothing_is_left_when_a_run_is_through(tmp_path: Path) -> None:
     state.save({})
     (state.folder / ".state.pt.1.tmp").touch()  # a process was killed while it wrote
     state.remove()
-    assert state.load() is None
     assert list((tmp_path / ".checkpoints").iterdir()) == []
+    assert state.load() is None
 
 
 def test_pickled_code_is_not_run(tmp_path: Path) -> None:

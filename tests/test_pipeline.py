@@ -1,20 +1,15 @@
 """The pipeline from end to end, with the real DVC, both networks and real digits, in a project of its own."""
 
 import json
-import os
-import re
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from src import model_file
-
-ROOT = Path(__file__).parent.parent
+from tests.project import Project
 
 # Full-size networks on 135 images: what takes time is starting six processes.
 TINY = """
@@ -28,60 +23,6 @@ batch_size=32
 train_vgg11.epochs=2
 train_vgg16.epochs=1
 """
-
-
-class Project:
-    """A copy of the files that git tracks, in a repository of its own without an identity, and what runs in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
-        for name in filter(None, files.split("\0")):
-            if (ROOT / name).is_file() and not name.startswith(("results/", "docs/")) and name != "dvc.lock":
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-        home = folder.parent / "home"
-        home.mkdir(exist_ok=True)
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "DVC_", "CIFAR10"))}
-        self.environment = inherited | {
-            "HOME": str(home),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        }
-        self.run("git", "init", "-q", "-b", "main")
-        self.commit("start")
-
-    def run(self, *command: str, fails: bool = False) -> str:
-        """What a command prints; it must succeed, or fail when that is expected."""
-        result = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=300
-        )
-        assert (result.returncode != 0) == fails, f"{command}\n{result.stdout}\n{result.stderr}"
-        return result.stdout + result.stderr
-
-    def dvc(self, *arguments: str, fails: bool = False) -> str:
-        return self.run(sys.executable, "-m", "dvc", *arguments, fails=fails)
-
-    def commit(self, message: str) -> None:
-        self.run("git", "add", "-A")
-        self.run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", message)
-
-    def set(self, key: str, value: str) -> None:
-        """Change a top-level value of params.yaml, and nothing else in its line."""
-        path = self.folder / "params.yaml"
-        text, changes = re.subn(rf"(?m)^{key}: \S+", f"{key}: {value}", path.read_text(encoding="utf-8"))
-        assert changes == 1
-        path.write_text(text, encoding="utf-8")
-
-    def status(self) -> str:
-        return self.run("git", "status", "--porcelain")
-
-    def results(self) -> dict[str, bytes]:
-        """The content of each file under results/."""
-        folder = self.folder / "results"
-        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-    def metrics(self, stage: str) -> Any:
-        return json.loads(self.results()[f"{stage}/metrics.json"])
 
 
 @pytest.fixture(scope="module")
@@ -237,32 +178,3 @@ def test_wrong_parameters_end_in_one_line_before_any_work(project: Project) -> N
     project.dvc("repro")
     assert project.results() == before
     assert project.status() == ""
-
-
-def test_a_killed_stage_goes_on_to_the_same_bytes(project: Project) -> None:
-    """Contract 2, in short: SIGKILL after the first epoch of VGG11."""
-    lock, results = (project.folder / "dvc.lock").read_bytes(), project.results()
-    states = project.folder / ".checkpoints"
-    assert not states.exists() or list(states.glob("train*")) == []
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", "--force", "--single-item", "train_vgg11"],
-        cwd=project.folder,
-        env=project.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while not list(states.glob("train_vgg11-*/state.pt")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(process.pid, 9)
-    process.wait()
-    output = project.dvc("repro", "--force", "--single-item", "train_vgg11")
-    assert "epoch 1/2" not in output
-    assert "epoch 2/2" in output
-    assert (project.folder / "dvc.lock").read_bytes() == lock
-    assert project.results() == results
-    assert project.status() == ""
-    assert list(states.glob("train*")) == []

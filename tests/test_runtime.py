@@ -18,7 +18,7 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 
 
 def params(**values: Any) -> RuntimeParams:
-    defaults = {"device": "cpu", "precision": "fp32", "deterministic": True, "compile": False}
+    defaults = {"device": "cpu", "precision": "fp32", "deterministic": True, "compile": False, "devices": 1}
     return RuntimeParams.model_validate(defaults | values)
 
 
@@ -32,7 +32,15 @@ def test_a_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(("available", "expected"), [(True, "cuda"), (False, "cpu")])
 def test_auto_takes_the_gpu_when_there_is_one(monkeypatch: pytest.MonkeyPatch, available: bool, expected: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(available))
     assert runtime.start(params(device="auto")).device.type == expected
+
+
+def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(InputError, match=r"runtime.devices: 3: this machine has 2 GPUs"):
+        runtime.start(params(device="auto", devices=3))
 
 
 @pytest.mark.parametrize(

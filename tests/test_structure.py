@@ -114,7 +114,7 @@ def test_the_test_set_is_read_by_evaluate_alone() -> None:
 
 
 def test_nothing_sees_the_environment_but_for_places() -> None:
-    """CIFAR10_URL and DVC_ROOT say where to look; nothing else is read, so nothing else can change a result."""
+    """CIFAR10_URL and DVC_ROOT say where to look, TORCHELASTIC_RUN_ID who started the process; nothing else is read."""
     names = set()
     for file in [*Path("src").glob("*.py"), *Path("stages").glob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -122,4 +122,4 @@ def test_nothing_sees_the_environment_but_for_places() -> None:
                 names.add(ast.literal_eval(node.args[0]))
             elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
                 assert isinstance(node.ctx, ast.Store), f"{file}:{node.lineno}"
-    assert names <= {"CIFAR10_URL", "DVC_ROOT"}
+    assert names <= {"CIFAR10_URL", "DVC_ROOT", "TORCHELASTIC_RUN_ID"}

@@ -13,9 +13,9 @@ from src import runtime, training
 from src.checkpoint import Checkpoint
 from src.errors import InputError
 from src.images import prepare
-from src.meter import Meter
+from src.meter import Meter, count_hits
 from src.optimization import make_optimizer, make_schedule
-from src.training import Scores, TrainingParams, fit, validate
+from src.training import Scores, TrainingParams, counted, fit, validate
 from tests.conftest import PARAMS, coloured_squares
 
 CPU = runtime.Runtime(torch.device("cpu"), torch.float32, compile=False)
@@ -43,9 +43,9 @@ class Run:
         self.train, self.validation = coloured_squares(100), coloured_squares(30, seed=1)
 
     def __call__(self, stop_after: int | None = None) -> "Run":
-        self.checkpoint = Checkpoint("train", (self.params.model_dump_json(),), ())
-        self.checkpoint.folder = self.folder
-        self.checkpoint.path = self.folder / "state.pt"
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("DVC_ROOT", str(self.folder))
+            self.checkpoint = Checkpoint("train", (self.params.model_dump_json(),), ())
 
         def log(epoch: int, scores: Scores) -> None:
             assert epoch not in self.log
@@ -120,16 +120,16 @@ def test_a_run_that_is_stopped_inside_an_epoch_goes_on_exactly(
     monkeypatch.setattr(training, "SAVE_AFTER", -1)
     step, steps = training.Run.step, 0
 
-    def stopping_step(run: training.Run, images: Tensor, labels: Tensor) -> None:
+    def stopping_step(run: training.Run, images: Tensor, labels: Tensor, batch_size: int) -> None:
         nonlocal steps
         if steps == stop:
             raise KeyboardInterrupt
         steps += 1
-        step(run, images, labels)
+        step(run, images, labels, batch_size)
 
     monkeypatch.setattr(training.Run, "step", stopping_step)
     epochs, rest = divmod(stop, 7)
-    kept = f"kept: {epochs} epochs" + (f" and {rest} steps" if rest else "")
+    kept = f"kept: {counted(epochs, 'epoch')}" + (f" and {counted(rest, 'step')}" if rest else "")
     with pytest.raises(KeyboardInterrupt, match=rf"{kept} \(of 4 epochs\)"):
         Run(tmp_path / "stopped")()
     steps, stop = 0, 1000
@@ -152,7 +152,7 @@ def test_a_stop_during_the_writing_keeps_the_state_before(tmp_path: Path, monkey
     monkeypatch.setattr(torch, "save", failing_save)
     with pytest.raises(OSError, match="No space left"):
         Run(tmp_path / "stopped")()
-    assert [path.name for path in (tmp_path / "stopped").iterdir()] == ["state.pt"]
+    assert [path.name for path in (tmp_path / "stopped").rglob("*.*t*") if path.is_file()] == ["state.pt"]
     monkeypatch.setattr(torch, "save", save)
     assert equal(Run(tmp_path / "stopped")(), whole)
 
@@ -167,8 +167,8 @@ def test_no_epochs_scores_the_untrained_network(tmp_path: Path) -> None:
 def test_a_partial_batch_counts_by_its_images() -> None:
     meter = Meter(torch.device("cpu"))
     logits = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
-    meter.add(torch.tensor(1.0), logits.repeat(2, 1), torch.tensor([0, 1, 0, 0]))  # 4 images, 3 hits
-    meter.add(torch.tensor(4.0), logits[:1], torch.tensor([1]))  # 1 image, no hit
+    meter.add(torch.tensor(1.0), count_hits(logits.repeat(2, 1), torch.tensor([0, 1, 0, 0])), 4)  # 3 hits
+    meter.add(torch.tensor(4.0), count_hits(logits[:1], torch.tensor([1])), 1)  # no hit
     loss, accuracy = meter.result()
     assert loss == pytest.approx((4 * 1.0 + 1 * 4.0) / 5)
     assert accuracy == 3 / 5
@@ -189,7 +189,7 @@ def test_each_precision_trains(dtype: torch.dtype) -> None:
     run, data = training.Run(small_network(), PARAMS, machine), coloured_squares(64)
     before, _ = validate(run.network, data, machine)
     for _ in range(10):
-        run.step(prepare(data.images, data.format), data.labels)
+        run.step(prepare(data.images, data.format), data.labels, len(data))
     after, _ = validate(run.network, data, machine)
     assert after < before
     assert math.isfinite(run.meter.result()[0])

@@ -1,0 +1,66 @@
+"""A project of its own for tests that run the real DVC: what git tracks, in a repository without an identity."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+
+class Project:
+    """A copy of the files that git tracks, in a repository of its own without an identity, and what runs in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+        for name in filter(None, files.split("\0")):
+            if (ROOT / name).is_file() and not name.startswith(("results/", "docs/")) and name != "dvc.lock":
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        home = folder.parent / "home"
+        home.mkdir(exist_ok=True)
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "DVC_", "CIFAR10"))}
+        self.environment = inherited | {
+            "HOME": str(home),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        self.run("git", "init", "-q", "-b", "main")
+        self.commit("start")
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """What a command prints; it must succeed, or fail when that is expected."""
+        result = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert (result.returncode != 0) == fails, f"{command}\n{result.stdout}\n{result.stderr}"
+        return result.stdout + result.stderr
+
+    def dvc(self, *arguments: str, fails: bool = False) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments, fails=fails)
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", message)
+
+    def set(self, key: str, value: str) -> None:
+        """Change a top-level value of params.yaml, and nothing else in its line."""
+        path = self.folder / "params.yaml"
+        text, changes = re.subn(rf"(?m)^{key}: \S+", f"{key}: {value}", path.read_text(encoding="utf-8"))
+        assert changes == 1
+        path.write_text(text, encoding="utf-8")
+
+    def status(self) -> str:
+        return self.run("git", "status", "--porcelain")
+
+    def results(self) -> dict[str, bytes]:
+        """The content of each file under results/."""
+        folder = self.folder / "results"
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def metrics(self, stage: str) -> Any:
+        return json.loads(self.results()[f"{stage}/metrics.json"])
