@@ -79,11 +79,17 @@ def load(path: Path) -> Dataset:
     """Read a split.
 
     Raises:
-        InputError: the file is missing or is not one that `save` wrote.
+        InputError: the file is missing, or is not one that `save` wrote, or has other shapes or labels than a data set.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             format_ = ImageFormat.from_json(file.metadata()["format"])
-            return Dataset(file.get_tensor("images"), file.get_tensor("labels").long(), format_)
-    except (FileNotFoundError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: no data set of this project ({error}); run `dvc repro preprocess`") from None
+            images, labels = file.get_tensor("images"), file.get_tensor("labels")
+        if images.dtype != torch.uint8 or images.shape != (len(labels), 3, 32, 32):
+            raise ValueError(f"images {list(images.shape)} of {images.dtype} for {len(labels)} labels")
+        if labels.dtype != torch.uint8 or labels.max() >= len(format_.classes):
+            raise ValueError(f"labels of {labels.dtype} up to {labels.max()} for {len(format_.classes)} classes")
+        return Dataset(images, labels.long(), format_)
+    except (FileNotFoundError, safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: no data set of this project ({reason}); run `dvc repro preprocess`") from None

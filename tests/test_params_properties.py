@@ -9,7 +9,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src.errors import InputError
+from src import cli
 from src.params import Part, load
 from tests.test_params import DEFAULTS, STAGES
 
@@ -56,12 +56,14 @@ def _is_part(kind: Any) -> bool:
 
 
 def message(folder: Path, text: str, params: Any) -> str:
+    """What a stage ends with that loads `params` from this text: `sys.exit` with one line, so the exit code is 1."""
     path = folder / "params.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError) as error:
-        load(params, path)
-    assert len(str(error.value).splitlines()) == 1
-    return str(error.value).removeprefix(f"{path}: ")
+    path.write_text(text, encoding="utf-8", errors="replace")
+    with pytest.raises(SystemExit) as end:
+        cli.run(lambda: load(params, path))
+    assert isinstance(end.value.code, str)
+    assert len(end.value.code.splitlines()) == 1
+    return end.value.code.removeprefix(f"error: {path}: ")
 
 
 many = settings(
@@ -104,9 +106,5 @@ def test_an_extra_key_is_named(tmp_path: Path, section: str | None, key: str) ->
 
 @many
 @given(text=st.text(max_size=200))
-def test_any_text_is_parameters_or_one_line(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(text, encoding="utf-8", errors="replace")
-    with pytest.raises(InputError) as error:
-        load(STAGES["train_vgg16"], path)
-    assert len(str(error.value).splitlines()) == 1
+def test_any_text_is_one_line(tmp_path: Path, text: str) -> None:
+    assert message(tmp_path, text, STAGES["train_vgg16"])
