@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,14 @@ class Project:
         self.run("git", "init", "-q", "-b", "main")
         self.commit("start")
 
+    @classmethod
+    def clone(cls, project: "Project", folder: Path) -> "Project":
+        """A clone of another project's repository, without its cache."""
+        clone = cls.__new__(cls)
+        clone.folder, clone.environment = folder, project.environment
+        project.run("git", "clone", "-q", str(project.folder), str(folder))
+        return clone
+
     def run(self, *command: str, fails: bool = False) -> str:
         """What a command prints; it must succeed, or fail when that is expected."""
         result = subprocess.run(
@@ -53,6 +62,14 @@ class Project:
         text, changes = re.subn(rf"(?m)^{key}: \S+", f"{key}: {value}", path.read_text(encoding="utf-8"))
         assert changes == 1
         path.write_text(text, encoding="utf-8")
+
+    def wait_for_the_queue(self, count: int) -> None:
+        """Until so many queued experiments have succeeded."""
+        deadline = time.monotonic() + 240
+        while (status := self.dvc("queue", "status")).count("Success") < count:
+            assert "Failed" not in status, self.dvc("queue", "logs", re.findall(r"^(\w{7}) .*Failed", status, re.M)[0])
+            assert time.monotonic() < deadline, status
+            time.sleep(0.5)
 
     def status(self) -> str:
         return self.run("git", "status", "--porcelain")

@@ -1,5 +1,7 @@
 """The pipeline from end to end, with the real DVC, both networks and real digits, in a project of its own."""
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -18,7 +20,7 @@ preprocess.validation=150
 preprocess.fraction=0.1
 image.resize=32
 image.crop=32
-init=kaiming
+init=normal
 batch_size=32
 train_vgg11.epochs=2
 train_vgg16.epochs=1
@@ -39,7 +41,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def test_the_results_are_complete(project: Project) -> None:
     assert project.metrics("preprocess")["images"] == {"train": 135, "validation": 150, "test": 297}
-    assert project.metrics("inspect_init")["vgg16"] == {"layers": 16, "layers_below_eps": 0}
+    assert project.metrics("inspect_init")["vgg16"] == {"layers": 16, "layers_below_eps": 16}
     files = set(project.results())
     for network, epochs in (("vgg11", 2), ("vgg16", 1)):
         scores = project.metrics("evaluate")[network]
@@ -76,8 +78,18 @@ def test_running_again_gives_the_same_bytes(project: Project) -> None:
     assert project.status() == ""
 
 
+def test_another_clone_comes_to_the_same_bytes(project: Project, tmp_path: Path) -> None:
+    """Contract 1, in a clone elsewhere whose cache is empty: everything is computed again."""
+    clone = Project.clone(project, tmp_path / "clone")
+    output = clone.dvc("repro", "--force")
+    assert "train_vgg16 epoch 1/1" in output
+    assert (clone.folder / "dvc.lock").read_bytes() == (project.folder / "dvc.lock").read_bytes()
+    assert clone.results() == project.results()
+    assert clone.status() == ""
+
+
 def test_going_back_restores_instead_of_training_again(project: Project) -> None:
-    """Contract 3: parameters A, then B, then A again."""
+    """Contract 3: parameters A, then B, then A again: init normal, none, normal."""
     results = project.results()
     project.set("init", "none")
     assert "train_vgg11 epoch 2/2" in project.dvc("repro")
@@ -86,7 +98,7 @@ def test_going_back_restores_instead_of_training_again(project: Project) -> None
     assert "vgg16.accuracy" in diff
     assert "init" in project.dvc("params", "diff")
     project.dvc("plots", "diff", "--out", "dvc_plots")
-    project.set("init", "kaiming")
+    project.set("init", "normal")
     output = project.dvc("repro")
     assert "epoch" not in output
     assert project.results() == results
@@ -128,17 +140,29 @@ def test_a_queued_experiment_runs_the_code_it_was_queued_with(project: Project) 
     module.write_text("raise RuntimeError('the code of later')\n", encoding="utf-8")
     project.set("batch_size", "7")
     project.dvc("queue", "start")
-    deadline = time.monotonic() + 240
-    while "Success" not in (status := project.dvc("queue", "status")):
-        assert "Failed" not in status
-        assert time.monotonic() < deadline, status
-        time.sleep(0.5)
+    project.wait_for_the_queue(1)
     module.write_text(code, encoding="utf-8")
     project.set("batch_size", "32")
     assert project.status() == ""
     shown = json.loads(project.run("git", "show", f"{experiment(project, 'queued')}:results/evaluate/metrics.json"))
     assert shown["vgg11"] == project.metrics("evaluate")["vgg11"]
     assert shown["vgg16"] != project.metrics("evaluate")["vgg16"]
+
+
+def test_two_at_a_time_finish_all_queued_experiments(project: Project) -> None:
+    """Each shares its stages with another that runs at the same time."""
+    project.dvc("queue", "remove", "--all")
+    grid = ("--set-param=train_vgg16.transfer=none,all", "--set-param=train_vgg16.epochs=0,2")
+    project.dvc("exp", "run", "--queue", *grid)
+    project.dvc("queue", "start", "--jobs", "2")
+    project.wait_for_the_queue(4)
+    shown = csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv", "--hide-queued")))
+    key = ("train_vgg16.transfer", "train_vgg16.epochs")
+    accuracies = {tuple(row[name] for name in key): row["results/evaluate/metrics.json:vgg16.loss"] for row in shown}
+    grid_points = {(transfer, epochs) for transfer in ("none", "all") for epochs in ("0", "2")}
+    assert grid_points <= set(accuracies)
+    assert len({accuracies[point] for point in grid_points}) == 4
+    assert project.status() == ""
 
 
 def experiment(project: Project, name: str) -> str:

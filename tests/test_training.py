@@ -1,6 +1,7 @@
 """Training: it learns, repeats itself, survives stops, counts right, and stops at nonsense."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +43,8 @@ class Run:
         self.params, self.epochs, self.folder = params, epochs, folder
         self.train, self.validation = coloured_squares(100), coloured_squares(30, seed=1)
 
-    def __call__(self, stop_after: int | None = None) -> "Run":
+    def __call__(self, stop_after: int | None = None, after: Callable[[int], object] = lambda epoch: None) -> "Run":
+        """Train; `after` is called with each epoch that was done."""
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("DVC_ROOT", str(self.folder))
             self.checkpoint = Checkpoint("train", (self.params.model_dump_json(),), ())
@@ -50,6 +52,7 @@ class Run:
         def log(epoch: int, scores: Scores) -> None:
             assert epoch not in self.log
             self.log[epoch] = scores
+            after(epoch)
             if epoch == stop_after:
                 raise KeyboardInterrupt
 
@@ -155,6 +158,23 @@ def test_a_stop_during_the_writing_keeps_the_state_before(tmp_path: Path, monkey
     assert [path.name for path in (tmp_path / "stopped").rglob("*.*t*") if path.is_file()] == ["state.pt"]
     monkeypatch.setattr(torch, "save", save)
     assert equal(Run(tmp_path / "stopped")(), whole)
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """A second run of the same stage goes all its way while the first is between its second and third epoch."""
+    whole = Run(tmp_path / "whole")()
+    first, second = Run(tmp_path / "runs"), Run(tmp_path / "runs")
+
+    def run_second(epoch: int) -> None:
+        if epoch == 2:
+            second()
+            second.checkpoint.remove()
+
+    assert equal(first(after=run_second), whole)
+    assert equal(second, whole)
+    assert first.checkpoint.path.exists()
+    first.checkpoint.remove()
+    assert not first.checkpoint.folder.exists()
 
 
 def test_no_epochs_scores_the_untrained_network(tmp_path: Path) -> None:
