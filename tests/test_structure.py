@@ -30,6 +30,9 @@ def imported(path: Path) -> set[Path]:
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             candidates = {Path(*name.split(".")).with_suffix(".py") for name in names}
             to_read |= {candidate for candidate in candidates if candidate.exists()} - found
+        package = file.with_name("__init__.py")
+        if package.exists() and package.stat().st_size:
+            found.add(package)
     return found
 
 
@@ -54,6 +57,7 @@ def test_every_way_to_import_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     files = {
         "stages/a.py": "import src.b\ndef f():\n    from src import c as d\n",
+        "src/__init__.py": "# runs before the modules of its folder\n",
         "src/b.py": "if False:\n    from src.e import name\n",
         **dict.fromkeys(("src/c.py", "src/e.py", "src/not_imported.py"), ""),
     }
