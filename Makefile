@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 READY := .venv/requirements.txt
 
-.PHONY: help setup demo repro experiment test lint format pr-report lock clean
+.PHONY: help setup demo repro experiment test torture lint format pr-report lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -33,8 +33,12 @@ PRESET ?= presets/cpu
 experiment: $(READY) ## a preset as a DVC experiment, results in experiments/: make experiment PRESET=presets/cpu
 	python -m scripts.experiment '$(PRESET)' 'experiments/$(notdir $(PRESET))'
 
+STOPS ?= 100
 test: lint ## lint, types, tests
-	python -m pytest
+	python -m pytest --numprocesses 2 --dist loadfile
+
+torture: $(READY) ## stop a training stage a hundred times, compare bytes; CIFAR10_URL=... for CIFAR-10, STOPS=N
+	python -m tests.torture --stops $(STOPS)
 
 lint: $(READY) ## ruff and mypy
 	ruff check .

@@ -2,6 +2,6 @@
 
 import os
 
-# OpenMP reads it when PyTorch is loaded. Threads that wait by spinning take the cores from a stage that runs at the same
-# time (`dvc queue start --jobs 2`), which made both three times as slow; to a stage alone it makes no difference.
+# OpenMP reads it when PyTorch is loaded. Threads that wait by spinning take the cores from a stage that runs at the
+# same time (`dvc queue start --jobs 2`), which made both three times as slow; to a stage alone it makes no difference.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

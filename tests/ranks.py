@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from src import cli, distributed, launch, runtime
+from src import cli, distributed, launch, runtime, training
 from src.batches import AugmentParams, shuffled
 from src.dataset import Dataset
 from src.evaluation import predict
@@ -17,7 +17,7 @@ from tests.conftest import FORMAT, PARAMS, coloured_squares
 
 DEVICES, FILE = int(sys.argv[1]), Path(sys.argv[2])
 # The last of the four batches has a single image: one of two processes has no part in it.
-IMAGES, BATCH, EPOCHS = 61, 20, 5
+IMAGES, BATCH, EPOCHS = 13, 4, 5
 # Settings under which a last bit stays one for twenty steps. Larger steps, and Adam, which divides by the size of the
 # gradient, multiply it; also when a single process adds up the same two halves.
 SGD = OptimizerParams(name="sgd", lr=0.01, momentum=0.9, weight_decay=5e-4, eps=1e-8)
@@ -25,6 +25,7 @@ AUGMENT = AugmentParams(random_crop=True, flip=True, colour_shift=True)
 
 
 def train() -> None:
+    training.VALIDATION_BATCH = 7
     machine = runtime.start(PARAMS.runtime.model_copy(update={"devices": DEVICES}))
     data = coloured_squares(IMAGES)
     data = Dataset(data.images, data.labels, replace(FORMAT, resize=40))
@@ -42,7 +43,7 @@ def train() -> None:
         "losses": losses,
         "parts": distributed.everyones(parts),
         "weights": distributed.everyones(weights),
-        "validation": validate(network, coloured_squares(520, seed=1), machine),
+        "validation": validate(network, coloured_squares(30, seed=1), machine),
         "logits": predict(network, coloured_squares(30, seed=2), machine, batch=7).tolist(),
     }
     if distributed.is_first():
