@@ -7,7 +7,7 @@ from src.inspection import LayerSignal
 from src.optimization import OptimizerParams
 
 STILL = 1e-4
-"""Of a layer's weights, a step: below it, more than 10,000 equal steps are needed to move a layer by its own size."""
+"""A step as a share of a layer's weights: below it, a layer needs more than 10,000 equal steps to move by its size."""
 EXPLODED = 1e3
 """Standard deviation of the logits from which the first steps serve only to make them smaller."""
 
@@ -26,11 +26,16 @@ def learns(rows: Sequence[LayerSignal], optimizer: OptimizerParams) -> bool:
 
 
 def still(rows: Sequence[LayerSignal], optimizer: OptimizerParams) -> int:
-    """How many layers' weights the first steps would move by less than a share of `STILL`.
+    """How many layers' weights the first steps would move by less than `STILL` of their size.
 
     A gradient that is not finite moves no weight to a useful place.
     """
-    return sum(not STILL * row.weight_rms <= step(row.gradient_rms, optimizer) < math.inf for row in rows)
+    return sum(not STILL <= share < math.inf for share in relative_steps(rows, optimizer))
+
+
+def relative_steps(rows: Sequence[LayerSignal], optimizer: OptimizerParams) -> list[float]:
+    """The first step of each layer as a share of its weights, both as RMS."""
+    return [step(row.gradient_rms, optimizer) / row.weight_rms for row in rows]
 
 
 def step(gradient_rms: float, optimizer: OptimizerParams) -> float:
