@@ -1,5 +1,6 @@
 """The grid of the study as runs: study/grid.yaml at a scale, which is a preset."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -85,23 +86,31 @@ def read(path: Path) -> Grid:
     return grid
 
 
-def runs(grid: Grid, scale: Path) -> list[Run]:
+def runs(grid: Grid, scale: Path, defaults: Mapping[str, Value]) -> list[Run]:
     """All experiments of the grid at a scale, in the order in which they shall run.
 
+    A cell that the scale makes equal to an earlier one, such as all images where the scale has them all, is left out.
+
+    Args:
+        defaults: the values of params.yaml, by dotted key.
+
     Raises:
-        InputError: the scale is no preset, or a run is listed twice.
+        InputError: the scale is no preset.
     """
     common = _settings(read_preset(scale))
-    found: dict[str, Run] = {}
+    found: dict[tuple[Value, ...], Run] = {}
     for number, round_ in enumerate(grid.rounds, start=1):
         for seed in round_.seeds:
             for cell in round_.cells:
-                name = f"{scale.name}-{cell}-{seed}"
-                if name in found:
-                    raise InputError(f"the grid has {cell} with seed {seed} in rounds {found[name].round} and {number}")
                 settings = common | _settings(grid.cells[cell].split()) | {"seed": str(seed)}
-                found[name] = Run(name, scale.name, cell, number, settings)
+                run = Run(f"{scale.name}-{cell}-{seed}", scale.name, cell, number, settings)
+                found.setdefault(tuple(varied(run, defaults).values()), run)
     return list(found.values())
+
+
+def varied(run: Run, defaults: Mapping[str, Value]) -> dict[str, Value]:
+    """The varied parameters of a run, those of params.yaml where it sets none."""
+    return {key: plain(run.settings.get(key, defaults[key])) for key in VARIED}
 
 
 def parameters(text: str) -> dict[str, Value]:

@@ -56,7 +56,9 @@ def main() -> None:
     arguments = parser.parse_args()
     grid = read(GRID)
     defaults = parameters(Path("params.yaml").read_text(encoding="utf-8"))
-    wanted = [run for run in runs(grid, arguments.scale) if run.round <= (arguments.rounds or len(grid.rounds))]
+    wanted = [
+        run for run in runs(grid, arguments.scale, defaults) if run.round <= (arguments.rounds or len(grid.rounds))
+    ]
 
     if arguments.list:
         print(listing(grid, wanted, done(wanted, defaults), {task.name: task.status for task in queue()}))
@@ -123,11 +125,10 @@ def check() -> None:
     Raises:
         InputError: the code has changes that no commit has, or the clone is shallow.
     """
-    changed = git("status", "--porcelain", "--", "src", "stages", "dvc.yaml", "params.yaml").decode().split()
+    changed = git("status", "--porcelain", "--", "src", "stages", "dvc.yaml", "params.yaml").decode().splitlines()
     if changed:
-        raise InputError(
-            f"uncommitted changes ({' '.join(changed[1::2])}): commit them, so that results name their code"
-        )
+        files = ", ".join(line[3:] for line in changed)
+        raise InputError(f"uncommitted changes in {files}: commit them first, so that results name their code")
     if git("rev-parse", "--is-shallow-repository").strip() == b"true":
         raise InputError("DVC loses queued experiments in a shallow clone; run `git fetch --unshallow` first")
 

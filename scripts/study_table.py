@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from scripts.experiment import git
-from scripts.grid import VARIED, Run, Value, parameters, plain
+from scripts.grid import VARIED, Run, Value, parameters, plain, varied
 from src.errors import InputError
 from src.files import write_csv, write_text
 from src.inspection import LayerSignal, below
@@ -84,10 +84,6 @@ def recorded(run: Run, rows: Iterable[Row], defaults: Mapping[str, Value]) -> Ro
     """The row of study.csv with the varied parameters of a run."""
     wanted = varied(run, defaults)
     return next((row for row in rows if all(plain(row[key]) == value for key, value in wanted.items())), None)
-
-
-def varied(run: Run, defaults: Mapping[str, Value]) -> dict[str, Value]:
-    return {key: plain(run.settings.get(key, defaults[key])) for key in VARIED}
 
 
 def record(run: Run, commit: str, defaults: Mapping[str, Value]) -> Record:
