@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 READY := .venv/requirements.txt
 
-.PHONY: help setup demo repro experiment test torture lint format pr-report lock clean
+.PHONY: help setup demo repro experiment study study-list test torture lint format pr-report lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,14 @@ repro: $(READY) ## the pipeline with the values of params.yaml: CIFAR-10 at 224 
 PRESET ?= presets/cpu
 experiment: $(READY) ## a preset as a DVC experiment, results in experiments/: make experiment PRESET=presets/cpu
 	python -m scripts.experiment '$(PRESET)' 'experiments/$(notdir $(PRESET))'
+
+SCALE ?= presets/study-cpu
+STUDY := python -m scripts.study '$(SCALE)' $(if $(ROUNDS),--rounds '$(ROUNDS)')
+study: $(READY) ## run what is left of the study, tables and figures in docs/: make study SCALE=presets/study-gpu ROUNDS=2
+	$(STUDY)
+
+study-list: $(READY) ## what of the study is done and what is left
+	@$(STUDY) --list
 
 STOPS ?= 100
 test: lint ## lint, types, tests

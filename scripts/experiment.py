@@ -14,13 +14,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from src import cli
 from src.errors import InputError
+from src.files import write_text
 
 
 def main() -> None:
@@ -92,9 +92,8 @@ def table(metrics: Path) -> str:
 
 def dvc(*arguments: str, folder: Path | None = None) -> None:
     """Run DVC; its own messages have said what went wrong when it fails."""
-    with identity() as environment:
-        command = [sys.executable, "-m", "dvc", *arguments]
-        result = subprocess.run(command, cwd=folder, env=environment, check=False)
+    command = [sys.executable, "-m", "dvc", *arguments]
+    result = subprocess.run(command, cwd=folder, env=environment(), check=False)
     if result.returncode:
         raise InputError(f"dvc {arguments[0]} {arguments[1]} failed")
 
@@ -117,21 +116,19 @@ def worktree() -> Iterator[Path]:
         git("update-ref", "-d", "refs/exps/exec/EXEC_HEAD")  # DVC's own trace of a run outside of --temp
 
 
-@contextmanager
-def identity() -> Iterator[dict[str, str]]:
-    """An environment in which git knows who commits: DVC makes a commit of every experiment.
+def environment() -> dict[str, str]:
+    """An environment for DVC in which git knows who commits: DVC makes a commit of every experiment.
 
-    Where git has no user.name yet, a stand-in is put where the library that DVC uses looks for it.
+    Where git has no user.name yet, a stand-in is put where the library that DVC uses looks for it. It stays there for
+    DVC's worker, which outlives the command that starts it. The worker and the stages are found by name on PATH.
     """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     known = subprocess.run(["git", "config", "user.email"], capture_output=True, check=False).stdout
     if known.strip():
-        yield dict(os.environ)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder, "git", "config")
-        config.parent.mkdir()
-        config.write_text("[user]\n\tname = nobody\n\temail = nobody@localhost\n", encoding="utf-8")
-        yield {**os.environ, "XDG_CONFIG_HOME": folder}
+        return {**os.environ, "PATH": path}
+    config = Path(".dvc", "tmp", "identity", "git", "config").absolute()
+    write_text(config, "[user]\n\tname = nobody\n\temail = nobody@localhost\n")
+    return {**os.environ, "PATH": path, "XDG_CONFIG_HOME": str(config.parent.parent)}
 
 
 def git(*arguments: str) -> bytes:

@@ -1,19 +1,46 @@
 """How signal and gradient pass through a network at the start of training, layer by layer."""
 
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src import figures
+from src.dataset import Dataset
+from src.files import write_csv, write_text
+from src.images import prepare
+from src.optimization import Eps
+from src.params import Part
+from src.seeding import generator_of
 from src.vgg import VGG
+
+IMAGES = 32
+"""Enough for the statistics to settle and few enough for seconds on a CPU at 224 pixels."""
+
+
+class OptimizerPart(Part):
+    """What counts here of `optimizer` of params.yaml."""
+
+    eps: Eps
 
 
 class LayerSignal(NamedTuple):
-    """Of one layer: the standard deviation of its outputs, before the ReLU, and the RMS of its weights' gradient."""
+    """Of one layer: the standard deviation of its outputs, before the ReLU, and the RMS of its gradient and weights."""
 
     layer: str
     activation_std: float
     gradient_rms: float
+    weight_rms: float
+
+
+def batch(train: Dataset, seed: int) -> tuple[Tensor, Tensor]:
+    """The images that every network is inspected with, float32 [32, 3, crop, crop], and their labels."""
+    drawn = torch.randperm(len(train), generator=generator_of(seed))[:IMAGES]
+    return prepare(train.images[drawn], train.format), train.labels[drawn]
 
 
 def inspect(network: VGG, images: Tensor, labels: Tensor) -> list[LayerSignal]:
@@ -39,15 +66,36 @@ def inspect(network: VGG, images: Tensor, labels: Tensor) -> list[LayerSignal]:
     F.cross_entropy(outputs, labels).backward()  # type: ignore[no-untyped-call]
     layers = [(name, layer) for name, layer in network.named_children() if isinstance(layer, nn.Conv2d | nn.Linear)]
     return [
-        LayerSignal(name, deviation, _rms(layer.weight.grad))
+        LayerSignal(name, deviation, _rms(layer.weight.grad), _rms(layer.weight.detach()))
         for (name, layer), deviation in zip(layers, deviations, strict=True)
     ]
 
 
-def below(rows: list[LayerSignal], eps: float) -> int:
+def below(rows: Sequence[LayerSignal], eps: float) -> int:
     """How many layers have a gradient RMS below `eps`."""
     return sum(row.gradient_rms < eps for row in rows)
 
 
-def _rms(gradient: Tensor | None) -> float:
-    return 0.0 if gradient is None else float(gradient.double().square().mean().sqrt())
+def report(folder: Path, signals: Mapping[str, Sequence[LayerSignal]], eps: float) -> None:
+    """Print and write what was measured of one or two networks, by name.
+
+    - layers.csv: a line a layer
+    - layers.png: the same as a picture
+    - metrics.json: how many layers there are, and how many have a gradient RMS below `eps`
+    """
+    for name, rows in signals.items():
+        print(f"{_label(name)}: gradient RMS below eps ({eps:g}) in {below(rows, eps)} of {len(rows)} layers")
+    table = [(name, *row) for name, rows in signals.items() for row in rows]
+    write_csv(folder / "layers.csv", [("network", *LayerSignal._fields), *table])
+    pictured = {_label(name): [row[:3] for row in rows] for name, rows in signals.items()}
+    figures.save(figures.layers(pictured, eps), folder / "layers.png")
+    metrics = {name: {"layers": len(rows), "layers_below_eps": below(rows, eps)} for name, rows in signals.items()}
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+
+
+def _label(name: str) -> str:
+    return name.replace("vgg", "VGG").replace("_", " ")
+
+
+def _rms(values: Tensor | None) -> float:
+    return 0.0 if values is None else float(values.double().square().mean().sqrt())

@@ -8,7 +8,7 @@ from torch import nn
 from src.errors import InputError
 from src.vgg import VGG
 
-Transfer = Literal["none", "paper", "all"]
+Transfer = Literal["none", "paper", "all", "convolutions", "fully_connected"]
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,20 @@ def transfer(source: VGG, target: VGG, which: Transfer) -> Transferred:
       are conv1_1, conv2_1, conv3_1 and conv3_2; the paper does not say where they go in a deeper network. The layers of
       the same names have their shapes there; the target's own first four (conv1_1, conv1_2, conv2_1, …) do not.
     - all: every layer that has the same name and shape in both
+    - convolutions, fully_connected: one half of `paper` without the other, as when a transfer goes wrong; for the study
 
     Raises:
-        InputError: a layer that `paper` asks for is missing in the target or has another shape.
+        InputError: a layer that is asked for by name is missing in the target or has another shape.
     """
     sources, targets = _layers(source), _layers(target)
-    convolutions = [name for name, layer in sources.items() if isinstance(layer, nn.Conv2d)]
+    convolutions = [name for name, layer in sources.items() if isinstance(layer, nn.Conv2d)][:4]
+    fully_connected = ["fc6", "fc7", "fc8"]
     wanted = {
         "none": [],
-        "paper": [*convolutions[:4], "fc6", "fc7", "fc8"],
+        "paper": convolutions + fully_connected,
         "all": [name for name in sources if name in targets and _shape(sources[name]) == _shape(targets[name])],
+        "convolutions": convolutions,
+        "fully_connected": fully_connected,
     }[which]
     for name in wanted:
         if name not in targets or _shape(sources[name]) != _shape(targets[name]):

@@ -9,11 +9,11 @@ import yaml
 
 from src.errors import InputError
 from src.params import KEYS, Part, Section, load
-from stages import download, evaluate, inspect_init, preprocess, train_vgg11, train_vgg16
+from stages import download, evaluate, inspect_init, inspect_transfer, preprocess, train_vgg11, train_vgg16
 
 STAGES = {
     module.__name__.split(".")[1]: module.Params
-    for module in (download, preprocess, inspect_init, train_vgg11, train_vgg16, evaluate)
+    for module in (download, preprocess, inspect_init, train_vgg11, inspect_transfer, train_vgg16, evaluate)
 }
 DEFAULTS = Path("params.yaml").read_text(encoding="utf-8")
 

@@ -10,7 +10,7 @@ from src import dataset, model_file
 from src.errors import InputError
 from src.initialization import build
 from src.model_file import Model
-from stages import train_vgg16
+from stages import inspect_transfer, train_vgg16
 from tests.conftest import FORMAT, coloured_squares
 from tests.test_params import DEFAULTS
 
@@ -36,6 +36,33 @@ def test_vgg16_prints_what_it_takes_over(workspace: Path, capsys: pytest.Capture
     assert target.network.column == "D"
     assert target.network.get_parameter("fc7.weight").equal(source.network.get_parameter("fc7.weight"))
     assert not (workspace / ".checkpoints" / "train_vgg16").exists()
+
+
+def test_inspect_transfer_sees_what_is_taken_over(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--train=train", "--vgg11=vgg11", "--results=results"]
+    monkeypatch.setattr(sys, "argv", ["inspect_transfer", *arguments])
+    inspect_transfer.main()
+    written = sorted(path.name for path in (workspace / "results").iterdir())
+    assert written == ["layers.csv", "layers.png", "metrics.json"]
+    lines = [line.split(",") for line in Path("results/layers.csv").read_text(encoding="utf-8").splitlines()]
+    assert lines[0] == ["network", "layer", "activation_std", "gradient_rms", "weight_rms"]
+    weights = {(network, layer): float(rms) for network, layer, *_, rms in lines[1:]}
+    assert len(weights) == 32
+    vgg11 = model_file.load(Path("vgg11")).network
+    for layer in ("conv1_1", "conv3_2", "fc8"):
+        expected = vgg11.get_parameter(f"{layer}.weight").square().mean().sqrt().item()
+        assert weights["after_transfer", layer] == pytest.approx(expected, rel=1e-4)
+        assert weights["before_transfer", layer] == pytest.approx(0.01, rel=0.1)
+    assert weights["after_transfer", "conv1_2"] == weights["before_transfer", "conv1_2"]
+
+
+def test_inspect_transfer_refuses_a_vgg11_of_other_images(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = replace(FORMAT, pixel_scale=255)
+    model_file.save(Path("vgg11"), Model(build("A", other, seed=0, init="none", std=0.01, dropout=0.5), other))
+    monkeypatch.setattr(sys, "argv", ["inspect_transfer", "--train=train", "--vgg11=vgg11", "--results=results"])
+    with pytest.raises(InputError, match="vgg11: made for other images than train: pixel_scale 255 and 1"):
+        inspect_transfer.main()
+    assert not (workspace / "results").exists()
 
 
 def test_vgg16_refuses_a_vgg11_of_other_images(workspace: Path) -> None:

@@ -1,5 +1,7 @@
 """What VGG16 takes over from VGG11."""
 
+from typing import get_args
+
 import pytest
 import torch
 
@@ -21,10 +23,12 @@ EXPECTED = {
         *("conv1_1", "conv2_1", "conv3_1", "conv3_2", "conv4_1", "conv4_2", "conv5_1", "conv5_2"),
         *("fc6", "fc7", "fc8"),
     },
+    "convolutions": {"conv1_1", "conv2_1", "conv3_1", "conv3_2"},
+    "fully_connected": {"fc6", "fc7", "fc8"},
 }
 
 
-@pytest.mark.parametrize("which", ["none", "paper", "all"])
+@pytest.mark.parametrize("which", get_args(Transfer))
 def test_a_into_d(which: Transfer) -> None:
     source, target, before = network("A", 1), network("D", 2), network("D", 2)
     result = transfer(source, target, which)
@@ -48,3 +52,9 @@ def test_copies_are_independent_of_the_source() -> None:
 def test_layers_that_do_not_fit_are_named() -> None:
     with pytest.raises(InputError, match=r"transfer: paper: conv1_2 .* in A"):
         transfer(network("B", 1), network("A", 2), "paper")
+
+
+def test_fully_connected_layers_fit_whatever_the_convolutions() -> None:
+    assert transfer(network("B", 1), network("A", 2), "fully_connected").copied == ("fc6", "fc7", "fc8")
+    with pytest.raises(InputError, match=r"transfer: convolutions: conv1_2 .* in A"):
+        transfer(network("B", 1), network("A", 2), "convolutions")

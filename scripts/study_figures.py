@@ -1,0 +1,132 @@
+"""The figures of the study, drawn from its tables alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from scripts.study_table import Row, read_rows
+from src.figures import save, styled
+from src.prediction import STILL
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe & Ito's, which colour-blind readers can tell apart."""
+SETS = {
+    "without VGG11, by initialisation": ("normal-none", "none-none", "xavier-none", "kaiming-none"),
+    "N(0, 0.01²), by what VGG11 gives": (
+        *("normal-none", "normal-paper", "normal-all", "normal-convolutions", "normal-fully_connected"),
+        "pretrained-0-paper",
+    ),
+    "N(0, 0.01²) without VGG11, by remedy": (
+        *("normal-none", "eps-1e-12-none", "eps-1e-16-none", "pixels-255-none", "std-0.02-none", "std-0.1-none"),
+    ),
+}
+"""The cells that are compared in one panel."""
+
+
+def draw(table: Path, folder: Path) -> list[Path]:
+    """Draw what the tables have, for each scale; returns the files written.
+
+    - <scale>-layers.png: activations and gradients of VGG16 by layer when its training starts
+    - <scale>-curves.png: validation accuracy by epoch
+    - <scale>-prediction.png: accuracy against the size of the first step
+    """
+    rows = read_rows(table)
+    tables = {name: read_rows(folder / f"{name}.csv") for name in ("layers", "curves")}
+    written = []
+    for scale in dict.fromkeys(row["scale"] for row in rows):
+        here = {row["name"]: row for row in rows if row["scale"] == scale}
+        pictures = {
+            "layers": layers(here, tables["layers"]),
+            "curves": curves(here, tables["curves"]),
+            "prediction": prediction(list(here.values())),
+        }
+        for name, figure in pictures.items():
+            written.append(folder / f"{scale}-{name}.png")
+            save(figure, written[-1])
+    return written
+
+
+@styled
+def layers(runs: Mapping[str, Row], table: Sequence[Row]) -> Figure:
+    """Draw a column of panels for each of `SETS`, a line a cell: its first seed."""
+    figure = Figure(figsize=(16, 8), layout="constrained")
+    figure.suptitle("Signal and gradient of VGG16 by layer when its training starts, after the transfer")
+    grid = figure.subplots(2, len(SETS), sharex=True, sharey="row", squeeze=False)
+    for (title, cells), (signal, gradient) in zip(SETS.items(), grid.T, strict=True):
+        for cell, colour in zip(cells, COLOURS, strict=False):
+            name = next((name for name, row in runs.items() if row["cell"] == cell), "")
+            mine = [row for row in table if (row["name"], row["network"]) == (name, "after_transfer")]
+            names = [row["layer"] for row in mine]
+            for axes, column in ((signal, "activation_std"), (gradient, "gradient_rms")):
+                if mine:
+                    values = [float(row[column]) or np.nan for row in mine]  # 0 has no place on a logarithmic scale
+                    axes.plot(names, values, marker="o", markersize=4, color=colour, label=cell)
+        for eps in sorted({float(row["optimizer.eps"]) for row in runs.values() if row["cell"] in cells}):
+            gradient.axhline(eps, color="0.4", linestyle="--", linewidth=1)
+            gradient.annotate(f"eps {eps:g}", (0, eps), xytext=(2, 2), textcoords="offset points", fontsize="small")
+        signal.set_title(title)
+        gradient.tick_params(axis="x", rotation=90)
+        for axes in (signal, gradient):
+            axes.set_yscale("log")
+            axes.grid(alpha=0.3)
+        legend(signal)
+    grid[0, 0].set_ylabel("standard deviation of activations")
+    grid[1, 0].set_ylabel("RMS of weight gradients")
+    return figure
+
+
+@styled
+def curves(runs: Mapping[str, Row], table: Sequence[Row]) -> Figure:
+    """Draw a panel for each of `SETS`, a line a run: the seeds of a cell have one colour."""
+    figure = Figure(figsize=(16, 4.6), layout="constrained")
+    figure.suptitle("VGG16: accuracy on validation images by epoch; a line a seed")
+    panels = figure.subplots(1, len(SETS), sharey=True, squeeze=False)[0]
+    for (title, cells), axes in zip(SETS.items(), panels, strict=True):
+        for cell, colour in zip(cells, COLOURS, strict=False):
+            label = cell
+            for name in (name for name, row in runs.items() if row["cell"] == cell):
+                mine = [row for row in table if (row["name"], row["network"]) == (name, "vgg16")]
+                if mine:
+                    epochs, accuracy = ([float(row[key]) for row in mine] for key in ("epoch", "validation/accuracy"))
+                    axes.plot(epochs, accuracy, marker=".", color=colour, label=label)
+                    label = "_" + cell  # one entry in the legend for all seeds
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.grid(alpha=0.3)
+        legend(axes)
+    panels[0].set_ylabel("accuracy")
+    return figure
+
+
+@styled
+def prediction(rows: Sequence[Row]) -> Figure:
+    """Draw the best accuracy of each run against the median of its layers' first steps, which the rule looks at."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for predicted, colour, marker in (("yes", COLOURS[0], "o"), ("no", COLOURS[1], "X")):
+        mine = [row for row in rows if row["predicted"] == predicted and row["best_validation_accuracy"]]
+        if mine:
+            steps, accuracy = ([float(row[key]) for row in mine] for key in ("median_step", "best_validation_accuracy"))
+            label = "predicted to learn" if predicted == "yes" else "predicted not to learn"
+            axes.scatter(steps, accuracy, color=colour, marker=marker, alpha=0.8, label=label)
+    axes.axvline(STILL, color="0.4", linestyle="--", label=f"{STILL:g}: less is standing still")
+    axes.set(
+        xscale="log",
+        xlabel="first step as a share of a layer's weights, median of VGG16's layers",
+        ylabel="best accuracy on validation images",
+        title="Prediction before training and what came of it; a mark a run",
+    )
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def legend(axes: Axes) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small")

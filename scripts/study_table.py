@@ -1,0 +1,261 @@
+"""The study's experiments as tables, read from the commits in which DVC keeps them: nothing is checked out."""
+
+import csv
+import io
+import json
+import statistics
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from scripts.experiment import git
+from scripts.grid import VARIED, Run, Value, parameters, plain, varied
+from src.errors import InputError
+from src.files import write_csv, write_text
+from src.inspection import LayerSignal, below
+from src.optimization import OptimizerParams
+from src.params import Section, load
+from src.prediction import learned, learns, relative_steps, still
+
+NETWORKS = ("vgg11", "vgg16")
+SCORES = ("train/loss", "train/accuracy", "validation/loss", "validation/accuracy")
+COLUMNS = (
+    *("name", "scale", "cell", *VARIED, "commit", "code"),
+    *("vgg11_layers_below_eps", "vgg11_predicted", "vgg11_learned"),
+    *("vgg11_final_validation_accuracy", "vgg11_best_validation_accuracy", "vgg11_test_accuracy"),
+    *("layers_below_eps_before_transfer", "layers_below_eps_after_transfer", "layers_still", "median_step"),
+    *("predicted", "learned", "final_validation_accuracy", "best_validation_accuracy", "test_accuracy"),
+    "error",
+)
+"""Of study.csv. Without a network's name they are VGG16's. `commit` is the experiment's, `code` the one it ran from;
+`layers_still` and `median_step` are those of src/prediction.py; `error` says why training ended early."""
+CURVE_COLUMNS = ("name", "network", "epoch", *SCORES)
+LAYER_COLUMNS = ("name", "network", *LayerSignal._fields)
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run adds to the tables: a row of study.csv, a row an epoch, and a row a layer."""
+
+    row: Row
+    curves: list[Row]
+    layers: list[Row]
+
+
+class OptimizerOnly(Section):
+    optimizer: OptimizerParams
+
+
+def experiments() -> list[str]:
+    """The commits of all finished experiments of this clone, whatever commit they started from."""
+    lines = git("for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps").decode()
+    references = (line.split() for line in lines.splitlines())
+    # refs/exps/<2 digits>/<38 digits>/<name>; DVC keeps its queue and more beside them.
+    return [commit for commit, name in references if len(name.split("/")) == 5 and len(name.split("/")[3]) == 38]
+
+
+def find(run: Run, commits: Iterable[str], defaults: Mapping[str, Value]) -> str:
+    """The newest commit with the parameters of a run and its results; empty when there is none.
+
+    Keys that only one of both has do not count: an older experiment has no key of a newer option.
+    """
+    wanted = dict(defaults) | {key: plain(value) for key, value in run.settings.items()}
+    found = ""
+    for commit in commits:
+        has = commit_parameters(commit)
+        if has and all(has[key] == value for key, value in wanted.items() if key in has):
+            found = commit
+    return found
+
+
+@cache
+def commit_parameters(commit: str) -> dict[str, Value]:
+    """The parameters of an experiment; none when it did not run to the end of the pipeline."""
+    if not git("ls-tree", commit, "results/evaluate/metrics.json"):
+        return {}
+    return parameters(show(commit, "params.yaml"))
+
+
+def recorded(run: Run, rows: Iterable[Row], defaults: Mapping[str, Value]) -> Row | None:
+    """The row of study.csv with the varied parameters of a run."""
+    wanted = varied(run, defaults)
+    return next((row for row in rows if all(plain(row[key]) == value for key, value in wanted.items())), None)
+
+
+def record(run: Run, commit: str, defaults: Mapping[str, Value]) -> Record:
+    """Read what an experiment measured, and say what was to be expected of it.
+
+    Raises:
+        InputError: its results are not those of this pipeline.
+    """
+    try:
+        optimizer = optimizer_of(show(commit, "params.yaml"))
+        init = read_layers(show(commit, "results/inspect_init/layers.csv"))
+        transferred = read_layers(show(commit, "results/inspect_transfer/layers.csv"))
+        test = json.loads(show(commit, "results/evaluate/metrics.json"))
+        report = json.loads(show(commit, "results/evaluate/vgg16/classification_report.json"))
+        classes = len(report) - 3  # beside the classes: accuracy and two averages
+        curves = {network: read_curves(commit, network) for network in NETWORKS}
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{run.name}: {commit[:7]}: not results of this pipeline ({error})") from None
+
+    after = transferred["after_transfer"]
+    row = first_columns(run, defaults) | {
+        "commit": commit[:10],
+        "code": git("rev-parse", f"{commit}^").decode().strip()[:10],
+        "vgg11_layers_below_eps": str(below(init["vgg11"], optimizer.eps)),
+        "layers_below_eps_before_transfer": str(below(transferred["before_transfer"], optimizer.eps)),
+        "layers_below_eps_after_transfer": str(below(after, optimizer.eps)),
+        "layers_still": str(still(after, optimizer)),
+        "median_step": f"{statistics.median(relative_steps(after, optimizer)):.3g}",
+    }
+    for network, layers in (("vgg11", init["vgg11"]), ("vgg16", after)):
+        prefix = "vgg11_" if network == "vgg11" else ""
+        validation = [float(scores["validation/accuracy"]) for scores in curves[network]]
+        row[f"{prefix}final_validation_accuracy"] = f"{validation[-1]:.4f}"
+        row[f"{prefix}best_validation_accuracy"] = f"{max(validation):.4f}"
+        row[f"{prefix}test_accuracy"] = f"{test[network]['accuracy']:.4f}"
+        if float(row[f"train_{network}.epochs"]):  # of a network that is not trained nothing is expected
+            row[f"{prefix}predicted"] = yes(learns(layers, optimizer))
+            row[f"{prefix}learned"] = yes(learned(max(validation), classes))
+    return Record(
+        row,
+        [{"name": run.name, "network": network, **scores} for network in NETWORKS for scores in curves[network]],
+        [
+            {"name": run.name, "network": network, **{key: str(value) for key, value in layer._asdict().items()}}
+            for network, layers in (("vgg11", init["vgg11"]), *transferred.items())
+            for layer in layers
+        ],
+    )
+
+
+def failed(run: Run, error: str, defaults: Mapping[str, Value]) -> Record:
+    """What there is of a run whose training ended in numbers that are not finite: DVC keeps no experiment of it."""
+    return Record(first_columns(run, defaults) | {"learned": yes(False), "error": error}, [], [])
+
+
+def first_columns(run: Run, defaults: Mapping[str, Value]) -> Row:
+    row = dict.fromkeys(COLUMNS, "") | {"name": run.name, "scale": run.scale, "cell": run.cell}
+    for key, value in varied(run, defaults).items():
+        row[key] = f"{value:g}" if isinstance(value, float) else value
+    return row
+
+
+def yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def optimizer_of(text: str) -> OptimizerParams:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "params.yaml")
+        path.write_text(text, encoding="utf-8")
+        return load(OptimizerOnly, path).optimizer
+
+
+def read_layers(text: str) -> dict[str, list[LayerSignal]]:
+    """Layers by network from layers.csv."""
+    layers: dict[str, list[LayerSignal]] = {}
+    for row in csv.DictReader(io.StringIO(text)):
+        numbers = (float(row[name]) for name in LayerSignal._fields[1:])
+        layers.setdefault(row["network"], []).append(LayerSignal(row["layer"], *numbers))
+    return layers
+
+
+def read_curves(commit: str, network: str) -> list[Row]:
+    """DVCLive's tables of one training run as one: a row an epoch."""
+    epochs: dict[str, Row] = {}
+    for name in SCORES:
+        table = show(commit, f"results/train_{network}/plots/metrics/{name}.tsv")
+        for line in table.splitlines()[1:]:
+            epoch, value = line.split("\t")
+            epochs.setdefault(epoch, {"epoch": epoch})[name] = f"{float(value):.6g}"
+    return list(epochs.values())
+
+
+def show(commit: str, path: str) -> str:
+    return git("show", f"{commit}:{path}").decode()
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of one of the study's tables; none when it is not there yet."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(table: Path, folder: Path, records: Sequence[Record], order: Sequence[str]) -> None:
+    """Bring the tables up to date: study.csv, and curves.csv, layers.csv and table.md in `folder`.
+
+    Rows of other runs, such as those of another scale, stay.
+
+    Args:
+        order: names of runs; their rows come in this order, others after them.
+    """
+    names = {record.row["name"] for record in records}
+
+    def merged(path: Path, new: list[Row]) -> list[Row]:
+        rows = [row for row in read_rows(path) if row["name"] not in names] + new
+        place = {name: index for index, name in enumerate(order)}
+        return sorted(rows, key=lambda row: place.get(row["name"], len(place)))
+
+    rows = merged(table, [record.row for record in records])
+    for path, columns, values in (
+        (table, COLUMNS, rows),
+        (folder / "curves.csv", CURVE_COLUMNS, merged(folder / "curves.csv", [r for x in records for r in x.curves])),
+        (folder / "layers.csv", LAYER_COLUMNS, merged(folder / "layers.csv", [r for x in records for r in x.layers])),
+    ):
+        write_csv(path, [columns, *([row.get(column, "") for column in columns] for row in values)])
+    write_text(folder / "table.md", summary(rows))
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """The cells as a Markdown table, with mean and standard deviation over seeds, and the hits of the prediction."""
+    cells: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        cells.setdefault((row["scale"], row["cell"]), []).append(row)
+    lines = [
+        "| scale | cell | n | layers below eps, before and after transfer | predicted to learn | learned "
+        "| best validation accuracy | test accuracy |",
+        "|---|---|---:|---:|---|---|---:|---:|",
+    ]
+    for (scale, cell), group in cells.items():
+        columns = ("layers_below_eps_before_transfer", "layers_below_eps_after_transfer")
+        eps = ", ".join("/".join(sorted({row[column] or "?" for row in group})) for column in columns)
+        verdicts = " | ".join(share(group, column) for column in ("predicted", "learned"))
+        scores = " | ".join(spread(group, column) for column in ("best_validation_accuracy", "test_accuracy"))
+        lines.append(f"| {scale} | {cell} | {len(group)} | {eps} | {verdicts} | {scores} |")
+    for title, prefix in (("VGG16", ""), ("VGG11", "vgg11_")):
+        judged = [row for row in distinct(rows, prefix) if row[f"{prefix}predicted"] and row[f"{prefix}learned"]]
+        missed = [row for row in judged if row[f"{prefix}predicted"] != row[f"{prefix}learned"]]
+        misses = f"; misses: {', '.join(row['name'] for row in missed)}" if missed else ""
+        lines.append(f"\nPrediction for {title}: {len(judged) - len(missed)} of {len(judged)} runs{misses}.")
+    return "\n".join(lines) + "\n"
+
+
+def distinct(rows: Sequence[Row], prefix: str) -> list[Row]:
+    """One row for each trained network: many runs share a VGG11, which counts once."""
+    if not prefix:
+        return list(rows)
+    keys = [key for key in VARIED if not key.startswith("train_vgg16")]
+    return list({tuple(row[key] for key in keys): row for row in reversed(rows)}.values())[::-1]
+
+
+def share(rows: Sequence[Row], column: str) -> str:
+    values = [row[column] for row in rows if row[column]]
+    if len(set(values)) == 1:
+        return values[0]
+    return f"yes in {values.count('yes')} of {len(values)}" if values else "?"
+
+
+def spread(rows: Sequence[Row], column: str) -> str:
+    """Mean, and the sample standard deviation where there is more than one value."""
+    values = [float(row[column]) for row in rows if row[column]]
+    if not values:
+        return "-"
+    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{deviation}"
