@@ -99,14 +99,18 @@ class Workspace:
             (values[section] if section else values)[name] = value
         write_text(folder / "params.yaml", yaml.safe_dump(values))
 
-    def stage(self, name: str) -> Finished:
-        """Run a stage as dvc.yaml has it."""
+    def stage(self, name: str, root: Path | None = None) -> Finished:
+        """Run a stage as dvc.yaml has it.
+
+        Args:
+            root: what it takes for the root of the project, if not this folder.
+        """
         pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
         command = pipeline["stages"][name]["cmd"]
         for key, path in self.paths().items():
             command = command.replace(f"${{path.{key}}}", path)
         _, *arguments = shlex.split(command)  # `python`
-        return run([sys.executable, *arguments], self.folder, PYTHONPATH=str(ROOT), DVC_ROOT=str(self.folder))
+        return run([sys.executable, *arguments], self.folder, PYTHONPATH=str(ROOT), DVC_ROOT=str(root or self.folder))
 
     def paths(self) -> dict[str, str]:
         """The paths of dvc.yaml by their names there, relative to the folder."""
@@ -190,7 +194,7 @@ def on_cifar10() -> OnCifar10 | None:
             (work.folder / "data").mkdir()
             (work.folder / work.paths()["raw"]).symlink_to(raw.absolute())
         elif os.environ.get("CIFAR10_URL"):
-            work.stage("download")
+            work.stage("download", root=ROOT)  # from there a relative path counts
         else:
             return None
         preprocessed = work.stage("preprocess")

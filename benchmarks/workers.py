@@ -6,6 +6,7 @@ reach another, and each has a peak memory of its own.
 
 import math
 import multiprocessing
+import signal
 import statistics
 import sys
 import time
@@ -67,28 +68,27 @@ class Worker:
 
 def serve(connection: Connection, make: Callable[..., Task], arguments: tuple[Any, ...]) -> None:
     """The process of a worker: answer questions until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the one who asks ends, then nobody asks
     task = None
-    while True:
-        try:
+    try:
+        while True:
             question, more = connection.recv()
-        except (EOFError, KeyboardInterrupt):
-            resume_children()  # or they could not end
-            return
-        resume_children()
-        try:
-            task = task or make(*arguments)
-            answer, failure = question(task, *more), ""
-        except Exception:
-            answer, failure = None, traceback.format_exc()
-        # Loader workers would read ahead at the expense of whoever is next; like this they are met as they were left.
+            for child in psutil.Process().children():
+                child.resume()
+            try:
+                task = task or make(*arguments)
+                answer, failure = question(task, *more), ""
+            except Exception:
+                answer, failure = None, traceback.format_exc()
+            # Loader workers would read ahead at the expense of whoever is next; like this they stay as they are.
+            for child in psutil.Process().children():
+                child.suspend()
+            connection.send((answer, failure))
+    except (EOFError, BrokenPipeError):
+        pass
+    finally:
         for child in psutil.Process().children():
-            child.suspend()
-        connection.send((answer, failure))
-
-
-def resume_children() -> None:
-    for child in psutil.Process().children():
-        child.resume()
+            child.resume()  # or they could not end
 
 
 def block(task: Task, steps: int) -> float:
