@@ -36,7 +36,7 @@ def main() -> None:
     rounds = " and ".join(f"{count} at {side} px" for side, count in ROUNDS.items())
     text = "\n\n".join(
         [
-            f"{machine.describe()}. Medians of {rounds} rounds, {TIMES} runs of what is short; one run of the "
+            f"{machine.describe()}. Medians of rounds: {rounds}; of {TIMES} runs of what is short; one run of the "
             "stages on CIFAR-10.",
             report.training(comparisons),
             report.ceilings(comparisons, others),
