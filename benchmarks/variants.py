@@ -120,8 +120,8 @@ def main() -> None:
         rows.append(row)
     rounds = " and ".join(f"{count} at {side} px" for side, count in ROUNDS.items())
     text = (
-        f"{machine.describe()}. Time of a step as a multiple of the time as it is: median of {rounds} rounds "
-        f"(lowest-highest).\n\n{report.table(['candidate', 'predicted', *map(str, vgg16)], rows)}"
+        f"{machine.describe()}. Time of a step as a multiple of the time as it is: median of rounds ({rounds}), "
+        f"with the lowest and highest.\n\n{report.table(['candidate', 'predicted', *map(str, vgg16)], rows)}"
     )
     print(text)
     report.insert(report.PAGE, f"variants {device().type}", text)
