@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 READY := .venv/requirements.txt
 
-.PHONY: help setup demo repro experiment study study-list test torture lint format pr-report lock clean
+.PHONY: help setup demo repro experiment study study-list test torture bench lint format pr-report lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,9 @@ lint: $(READY) ## ruff and mypy
 format: $(READY) ## let ruff mend what it can
 	ruff check --fix .
 	ruff format .
+
+bench: $(READY) ## training speed against the usual ways and the machine's limits, into docs/benchmarks.md; ten minutes
+	python -m benchmarks
 
 BASE ?= main
 pr-report: $(READY) ## what a pull request changes, as Markdown: make pr-report BASE=main

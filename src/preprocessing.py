@@ -15,6 +15,8 @@ from src.errors import InputError
 from src.images import ImageParams, centre_crop, resize
 from src.params import Section
 
+PART = 1000  # images at a time: PyTorch sums uint8 in a copy that is eight times as large
+
 
 class PreprocessParams(Section):
     """`preprocess` of params.yaml."""
@@ -48,21 +50,22 @@ def preprocess(
     validation, rest = stratified(np.arange(len(labels)), labels, params.validation, generator)
     train, _ = stratified(rest, labels, max(1, round(params.fraction * len(rest))), generator)
 
-    train_images = torch.from_numpy(images[train])
+    train_images = images[train]
+    seen = torch.from_numpy(train_images)
     image_format = ImageFormat(
         classes=tuple(classes),
         resize=image.resize,
         crop=image.crop,
         pixel_scale=image.pixel_scale,
-        mean=channel_mean(train_images, image.resize, image.crop),
-        covariance=channel_covariance(train_images),
+        mean=channel_mean(seen, image.resize, image.crop),
+        covariance=channel_covariance(seen),
     )
 
     def split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Dataset:
         return Dataset(torch.from_numpy(images), torch.from_numpy(labels).long(), image_format)
 
     return (
-        split(images[train], labels[train]),
+        split(train_images, labels[train]),
         split(images[validation], labels[validation]),
         split(test_images, test_labels),
     )
@@ -93,7 +96,10 @@ def channel_mean(images: Tensor, size: int, crop: int) -> tuple[float, ...]:
     Resize and crop are linear, so the mean of the transformed images is the transform of their mean image: exact,
     and one image is transformed instead of N.
     """
-    mean_image = images.sum(dim=0, keepdim=True, dtype=torch.int64).double() / len(images)
+    total = torch.zeros(1, *images.shape[1:], dtype=torch.int64)
+    for part in torch.split(images, PART):
+        total += part.sum(dim=0, keepdim=True, dtype=torch.int64)
+    mean_image = total.double() / len(images)
     mean = centre_crop(resize(mean_image, size), crop).mean(dim=(0, 2, 3)) / 255
     # The last bits depend on the number of threads; without them the file is the same on every machine.
     return tuple(round(value, 12) for value in mean.tolist())
@@ -105,10 +111,11 @@ def channel_covariance(images: Tensor) -> tuple[tuple[float, ...], ...]:
     The sums are exact: whole numbers below 2^53 in float64.
     """
     pixels = images.shape[0] * images.shape[2] * images.shape[3]
-    total = images.sum(dim=(0, 2, 3), dtype=torch.int64).double()
+    total = torch.zeros(3, dtype=torch.float64)
     products = torch.zeros(3, 3, dtype=torch.float64)
-    for part in torch.split(images, 1000):
+    for part in torch.split(images, PART):
         values = part.double().transpose(0, 1).flatten(1)  # [3, pixels of this part]
+        total += values.sum(dim=1)
         products += values @ values.T
     mean = total / pixels
     covariance = (products / pixels - torch.outer(mean, mean)) / 255**2
