@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -63,13 +65,22 @@ class Project:
         assert changes == 1
         path.write_text(text, encoding="utf-8")
 
-    def wait_for_the_queue(self, count: int) -> None:
-        """Until so many queued experiments have succeeded."""
+    def run_the_queue(self, count: int, jobs: int) -> None:
+        """Start `jobs` workers and wait until `count` queued experiments have succeeded.
+
+        A worker inherits the output of the command that starts it, and at times outlives its work (DVC 3.67.1).
+        """
+        command = [sys.executable, "-m", "dvc", "queue", "start", "--jobs", str(jobs)]
+        null = subprocess.DEVNULL
+        subprocess.run(command, cwd=self.folder, env=self.environment, stdout=null, stderr=null, check=True, timeout=60)
         deadline = time.monotonic() + 240
         while (status := self.dvc("queue", "status")).count("Success") < count:
             assert "Failed" not in status, self.dvc("queue", "logs", re.findall(r"^(\w{7}) .*Failed", status, re.M)[0])
             assert time.monotonic() < deadline, status
             time.sleep(0.5)
+        for process in psutil.process_iter():
+            if works_in(process, self.folder):
+                process.kill()
 
     def status(self) -> str:
         return self.run("git", "status", "--porcelain")
@@ -81,3 +92,11 @@ class Project:
 
     def metrics(self, stage: str) -> Any:
         return json.loads(self.results()[f"{stage}/metrics.json"])
+
+
+def works_in(process: psutil.Process, folder: Path) -> bool:
+    """Whether the working directory of a process is `folder`; not when it has ended or is another user's."""
+    try:
+        return process.cwd() == str(folder)
+    except psutil.Error:
+        return False

@@ -14,6 +14,7 @@ import pytest
 
 from src import dataset, distributed
 from tests.conftest import coloured_squares
+from tests.project import works_in
 from tests.test_params import DEFAULTS
 
 ROOT = Path(__file__).parent.parent
@@ -93,7 +94,7 @@ class Stage:
 
     def processes(self) -> list[psutil.Process]:
         """The processes at work in this folder."""
-        return [process for process in psutil.process_iter() if _works_in(process, self.folder)]
+        return [process for process in psutil.process_iter() if works_in(process, self.folder)]
 
     def wait_for_a_state(self, process: subprocess.Popen[str]) -> None:
         deadline = time.monotonic() + 120
@@ -105,13 +106,6 @@ class Stage:
     def files(self) -> dict[str, bytes]:
         paths = [self.folder / "model", *(self.folder / "results").rglob("*")]
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in paths if path.is_file()}
-
-
-def _works_in(process: psutil.Process, folder: Path) -> bool:
-    try:
-        return process.cwd() == str(folder)
-    except psutil.Error:
-        return False
 
 
 def test_whatever_ends_one_process_ends_all_and_the_run_goes_on(tmp_path: Path) -> None:

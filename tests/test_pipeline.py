@@ -135,8 +135,7 @@ def test_queued_experiments_run_what_they_were_queued_with_two_at_a_time(project
     code = module.read_text(encoding="utf-8")
     module.write_text("raise RuntimeError('the code of later')\n", encoding="utf-8")
     project.set("batch_size", "7")
-    project.dvc("queue", "start", "--jobs", "2")
-    project.wait_for_the_queue(4)
+    project.run_the_queue(4, jobs=2)
     module.write_text(code, encoding="utf-8")
     project.set("batch_size", "32")
     assert project.status() == ""

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.project import Project
+from tests.project import Project, works_in
 
 STAGE = "train_vgg11"
 FULL_DISK = "full disk"
@@ -157,7 +157,7 @@ class Torture:
 
 def process_runs_stage(process: psutil.Process, folder: Path) -> bool:
     try:
-        return process.cwd() == str(folder) and f"stages.{STAGE}" in process.cmdline()
+        return works_in(process, folder) and f"stages.{STAGE}" in process.cmdline()
     except psutil.Error:
         return False
 
