@@ -53,3 +53,4 @@ def _deterministic() -> Iterator[None]:
     yield
     torch.use_deterministic_algorithms(before[0])
     torch.set_num_threads(before[1])
+    torch.set_flush_denormal(False)

@@ -89,7 +89,10 @@ class Stage:
     def ended(self, process: subprocess.Popen[str]) -> tuple[int, list[str]]:
         """Exit code, and what was said on stderr other than the lines of the epochs; no process is left."""
         _, output = process.communicate(timeout=120)
-        assert self.processes() == []
+        deadline = time.monotonic() + 20
+        while self.processes():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         return process.returncode, [line for line in output.splitlines() if "train_vgg11 epoch " not in line]
 
     def processes(self) -> list[psutil.Process]:
