@@ -13,11 +13,11 @@ import pytest
 from src import model_file
 from tests.project import Project
 
-# Full-size networks on 135 images: what takes time is starting six processes.
+# Full-size networks on 72 images: what takes time is starting six processes.
 TINY = """
 dataset.name=digits
-preprocess.validation=150
-preprocess.fraction=0.1
+preprocess.validation=50
+preprocess.fraction=0.05
 image.resize=32
 image.crop=32
 init=normal
@@ -40,7 +40,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_the_results_are_complete(project: Project) -> None:
-    assert project.metrics("preprocess")["images"] == {"train": 135, "validation": 150, "test": 297}
+    assert project.metrics("preprocess")["images"] == {"train": 72, "validation": 50, "test": 297}
     assert project.metrics("inspect_init")["vgg16"] == {"layers": 16, "layers_below_eps": 16}
     files = set(project.results())
     for network, epochs in (("vgg11", 2), ("vgg16", 1)):

@@ -42,7 +42,7 @@ image.resize=36 image.crop=32 augment.random_crop=true augment.flip=true augment
 init=kaiming batch_size=64 schedule.name=plateau schedule.patience=0
 """
 CIFAR10 = "preprocess.fraction=0.005 train_vgg11.epochs=8"  # 225 images
-DIGITS = "dataset.name=digits preprocess.validation=150 preprocess.fraction=0.1 train_vgg11.epochs=4"  # 135 images
+DIGITS = "dataset.name=digits preprocess.validation=50 preprocess.fraction=0.07 train_vgg11.epochs=3"  # 101 images
 
 
 @dataclass
