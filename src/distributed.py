@@ -90,7 +90,9 @@ def join(device: torch.device) -> None:
     """Become one of the processes that torchrun has started: NCCL between GPUs, Gloo between CPUs."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl", device_id=device)
+    else:
+        dist.init_process_group("gloo")
     if not is_first():
         # A stop is the first one's to handle: it says what is kept, and ends the others by leaving them.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

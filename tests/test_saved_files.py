@@ -9,7 +9,7 @@ import torch
 
 from src import dataset, model_file
 from src.errors import InputError
-from src.files import whole, write_csv
+from src.files import alone, whole, write_csv
 from src.initialization import build
 from src.model_file import Model
 from tests.conftest import FORMAT, coloured_squares
@@ -82,6 +82,18 @@ def test_missing_files_are_refused(tmp_path: Path) -> None:
 def test_the_difference_of_formats_is_named() -> None:
     assert FORMAT.difference(FORMAT) == ""
     assert FORMAT.difference(replace(FORMAT, crop=64)) == "crop 32 and 64"
+
+
+def test_an_output_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "train"
+    with (
+        alone(path),
+        pytest.raises(InputError, match="train: another process is still writing it; wait for it, or stop it"),
+        alone(path),
+    ):
+        pass
+    with alone(path):
+        pass
 
 
 def test_a_failure_keeps_what_was_there(tmp_path: Path) -> None:
