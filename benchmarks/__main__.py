@@ -18,7 +18,7 @@ from benchmarks.ways import cases, device
 from benchmarks.workers import Worker, interleave
 from src import cli
 
-STAGES = ("download", "preprocess", "inspect_init", "train_vgg11", "train_vgg16", "evaluate")
+STAGES = ("download", "preprocess", "inspect_init", "train_vgg11", "inspect_transfer", "train_vgg16", "evaluate")
 TIMES = 3  # that a short thing is repeated
 ROUNDS = {32: 5, 224: 3}  # by pixels a side; at 224 a step takes ten seconds on a CPU
 
