@@ -127,6 +127,7 @@ def test_whatever_ends_one_process_ends_all_and_the_run_goes_on(tmp_path: Path) 
     process = stage.start()
     time.sleep(1)
     while len(stage.processes()) < 3:  # the one that starts, and two that train
+        assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     stage.ended(process)  # the others notice, and end by themselves
@@ -135,6 +136,7 @@ def test_whatever_ends_one_process_ends_all_and_the_run_goes_on(tmp_path: Path) 
     assert process.stderr
     line = process.stderr.readline()
     while " epoch 2/3" not in line:
+        assert line, "ended before its second epoch"
         line = process.stderr.readline()
     process.send_signal(signal.SIGINT)
     code, said = stage.ended(process)
