@@ -34,8 +34,8 @@ experiment: $(READY) ## a preset as a DVC experiment, results in experiments/: m
 	python -m scripts.experiment '$(PRESET)' 'experiments/$(notdir $(PRESET))'
 
 SCALE ?= presets/study-cpu
-STUDY := python -m scripts.study '$(SCALE)' $(if $(ROUNDS),--rounds '$(ROUNDS)')
-study: $(READY) ## run what is left of the study, tables and figures in docs/: make study SCALE=presets/study-gpu ROUNDS=2
+STUDY := python -m scripts.study '$(SCALE)' $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(JOBS),--jobs '$(JOBS)')
+study: $(READY) ## run what is left of the study, tables and figures in docs/: make study SCALE=presets/study-gpu ROUNDS=2 JOBS=2
 	$(STUDY)
 
 study-list: $(READY) ## what of the study is done and what is left

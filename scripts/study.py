@@ -2,6 +2,7 @@
 
     python -m scripts.study presets/study-cpu               run what is missing, in the order of study/grid.yaml
     python -m scripts.study presets/study-cpu --rounds 1    the first round only
+    python -m scripts.study presets/study-cpu --jobs 2      two runs at a time, each on half of the cores
     python -m scripts.study presets/study-cpu --list        what is done and what is left
     python -m scripts.study presets/study-cpu --collect     tables and figures of what is done
 
@@ -50,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scale", type=Path, help="a preset: image size, number of images, epochs")
     parser.add_argument("--rounds", type=int, metavar="N", help="only the first N rounds of the grid")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, each on a share of the cores")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="only say what is done and what is left")
     what.add_argument("--collect", action="store_true", help="only write tables and figures")
@@ -70,7 +72,7 @@ def main() -> None:
             if run.name not in waiting:
                 put(run)
         try:
-            follow(wanted, defaults)
+            follow(wanted, defaults, arguments.jobs)
         except KeyboardInterrupt:
             message = "DVC's worker goes on; `dvc queue stop` ends it after the present run, `--kill` at once"
             raise KeyboardInterrupt(message) from None
@@ -172,7 +174,24 @@ def put(run: Run) -> None:
     print(f"queued {run.name}", flush=True)
 
 
-def follow(wanted: Sequence[Run], defaults: Mapping[str, Value]) -> None:
+def start_workers(jobs: int) -> None:
+    """Start DVC's workers, which run one experiment each at a time.
+
+    Several share the cores: a stage takes as many threads as its process may use cores. Runs that start together
+    train the same VGG11 both; runs that start later take it from DVC's run cache.
+    """
+    dvc("queue", "start", "--jobs", str(jobs))
+    here = psutil.Process()
+    if jobs == 1 or not hasattr(here, "cpu_affinity"):  # macOS lets no process choose its cores
+        return
+    cores = here.cpu_affinity()
+    for index, path in enumerate(sorted(QUEUE.glob("celery/**/dvc-exp-worker-*.json"))):
+        if is_alive(path, "queue-worker"):  # it has just started, and takes seconds to start anything itself
+            pid = json.loads(path.read_text(encoding="utf-8"))["pid"]
+            psutil.Process(pid).cpu_affinity(cores[index % jobs :: jobs] or cores)
+
+
+def follow(wanted: Sequence[Run], defaults: Mapping[str, Value], jobs: int) -> None:
     """Look on until no run is left in the queue; tables and figures are written after each.
 
     Raises:
@@ -197,7 +216,7 @@ def follow(wanted: Sequence[Run], defaults: Mapping[str, Value]) -> None:
         left = [run.name for run in wanted if run.name not in found]
         queued = any(name in tasks and tasks[name].status == "Queued" for name in left)
         if queued and not worker_runs():
-            dvc("queue", "start", "--jobs", "1")  # one at a time: the next takes a trained VGG11 from the run cache
+            start_workers(jobs)
         # A worker that has nothing left to do ends by itself, after it has put away what it ran.
         if not left or not (queued or worker_runs() or any(name in tasks and runs_still(tasks[name]) for name in left)):
             break
