@@ -1,6 +1,5 @@
 """A file over http, from a server that may stall, break off, or send something else."""
 
-import fcntl
 import http.client
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from src.archives import SourceError, is_html, verified
@@ -172,10 +172,13 @@ def shown(url: str) -> str:
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Wait until no other process is in here with the same folder: two would mix their bytes in one part."""
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("another download of this project is running; waiting for its end", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print("another download of this project is running; waiting for its end", file=sys.stderr)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
