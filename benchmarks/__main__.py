@@ -16,6 +16,7 @@ from benchmarks.comparison import compare
 from benchmarks.pipeline import memory_over_epochs, nothing_to_do, on_cifar10, start_up
 from benchmarks.ways import cases, device
 from benchmarks.workers import Worker, interleave
+from scripts.page import insert
 from src import cli
 
 STAGES = ("download", "preprocess", "inspect_init", "train_vgg11", "inspect_transfer", "train_vgg16", "evaluate")
@@ -46,7 +47,7 @@ def main() -> None:
         ]
     )
     print(text)
-    report.insert(report.PAGE, device().type, text)
+    insert(report.PAGE, device().type, text)
 
 
 def rate_of_product(precision: str) -> float:

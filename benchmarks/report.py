@@ -1,6 +1,5 @@
 """What was measured as Markdown, and where it goes in docs/benchmarks.md."""
 
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,8 +7,6 @@ from benchmarks.comparison import Comparison
 from benchmarks.flops import parameters, training_flops
 from benchmarks.pipeline import Finished, OnCifar10
 from benchmarks.ways import device
-from src.errors import InputError
-from src.files import write_text
 
 PAGE = Path("docs", "benchmarks.md")
 ADAM_BYTES = 7 * 4  # a weight: weight, gradient and two moments read, weight and moments written, all float32
@@ -175,16 +172,3 @@ def verdicts(found: list[Target]) -> str:
     return table(
         ["target", "measured", "met"], [[goal, measured, "yes" if met else "**no**"] for goal, measured, met in found]
     )
-
-
-def insert(path: Path, name: str, text: str) -> None:
-    """Replace what stands between the two comments of this name in a file: `<!-- name -->`, `<!-- /name -->`.
-
-    Raises:
-        InputError: the file has no such comments.
-    """
-    page = path.read_text(encoding="utf-8")
-    pattern = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
-    if not pattern.search(page):
-        raise InputError(f"{path}: has no place for `{name}`: <!-- {name} --> and <!-- /{name} -->, a line each")
-    write_text(path, pattern.sub(lambda _: f"\n{text}\n\n", page))

@@ -16,6 +16,7 @@ import torch
 from benchmarks import machine, report
 from benchmarks.ways import Case, Project, cases, device
 from benchmarks.workers import Worker, interleave, median
+from scripts.page import insert
 from src import cli
 from src.runtime import cores
 
@@ -124,7 +125,7 @@ def main() -> None:
         f"with the lowest and highest.\n\n{report.table(['candidate', 'predicted', *map(str, vgg16)], rows)}"
     )
     print(text)
-    report.insert(report.PAGE, f"variants {device().type}", text)
+    insert(report.PAGE, f"variants {device().type}", text)
 
 
 if __name__ == "__main__":

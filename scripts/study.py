@@ -26,12 +26,14 @@ import psutil
 from scripts import study_figures, study_table
 from scripts.experiment import dvc, environment, git, reference
 from scripts.grid import Grid, Run, Value, parameters, read, runs
+from scripts.page import insert
 from src import cli
 from src.errors import InputError
 
 GRID = Path("study", "grid.yaml")
 TABLE = Path("docs", "study.csv")
 FOLDER = Path("docs", "study")
+PAGE = Path("docs", "study.md")
 QUEUE = Path(".dvc", "tmp", "exps")
 LOOK_EVERY = 30.0  # seconds between looks at the queue: each costs a second or two of one core
 NOT_FINITE = re.compile(r"error: (.*(?:the loss is|are not finite).*)")
@@ -239,10 +241,11 @@ def note_overflows(wanted: Sequence[Run], tasks: Mapping[str, Task], defaults: M
 
 
 def collect(wanted: Sequence[Run], defaults: Mapping[str, Value]) -> list[Path]:
-    """Write tables and figures of all that is done; returns the figures."""
+    """Write tables and figures of all that is done, and the page's table of cells; returns the figures."""
     commits = done(wanted, defaults)
     records = [study_table.record(run, commits[run.name], defaults) for run in wanted if commits.get(run.name)]
     study_table.write(TABLE, FOLDER, records, [run.name for run in wanted])
+    insert(PAGE, "cells", study_table.summary(study_table.read_rows(TABLE)))
     return study_figures.draw(TABLE, FOLDER)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from scripts.experiment import git
 from scripts.grid import VARIED, Run, Value, parameters, plain, varied
 from src.errors import InputError
-from src.files import write_csv, write_text
+from src.files import write_csv
 from src.inspection import LayerSignal, below
 from src.optimization import OptimizerParams
 from src.params import Section, load
@@ -189,7 +189,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def write(table: Path, folder: Path, records: Sequence[Record], order: Sequence[str]) -> None:
-    """Bring the tables up to date: study.csv, and curves.csv, layers.csv and table.md in `folder`.
+    """Bring the tables up to date: study.csv, and curves.csv and layers.csv in `folder`.
 
     Rows of other runs, such as those of another scale, stay.
 
@@ -203,38 +203,46 @@ def write(table: Path, folder: Path, records: Sequence[Record], order: Sequence[
         place = {name: index for index, name in enumerate(order)}
         return sorted(rows, key=lambda row: place.get(row["name"], len(place)))
 
-    rows = merged(table, [record.row for record in records])
     for path, columns, values in (
-        (table, COLUMNS, rows),
+        (table, COLUMNS, merged(table, [record.row for record in records])),
         (folder / "curves.csv", CURVE_COLUMNS, merged(folder / "curves.csv", [r for x in records for r in x.curves])),
         (folder / "layers.csv", LAYER_COLUMNS, merged(folder / "layers.csv", [r for x in records for r in x.layers])),
     ):
         write_csv(path, [columns, *([row.get(column, "") for column in columns] for row in values)])
-    write_text(folder / "table.md", summary(rows))
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """The cells as a Markdown table, with mean and standard deviation over seeds, and the hits of the prediction."""
-    cells: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        cells.setdefault((row["scale"], row["cell"]), []).append(row)
+    """The cells of each scale as a Markdown table, with mean and standard deviation over seeds, and the hits of the
+    prediction.
+    """
+    return "\n\n".join(
+        f"At `presets/{scale}`:\n\n{cells([row for row in rows if row['scale'] == scale])}"
+        for scale in dict.fromkeys(row["scale"] for row in rows)
+    )
+
+
+def cells(rows: Sequence[Row]) -> str:
     lines = [
-        "| scale | cell | n | layers below eps, before and after transfer | predicted to learn | learned "
-        "| best validation accuracy | test accuracy |",
-        "|---|---|---:|---:|---|---|---:|---:|",
+        "| cell | seeds | VGG11: validation accuracy | VGG16: layers below eps, before → after transfer | layers still "
+        "| predicted to learn | learned | best validation accuracy | test accuracy |",
+        "|---|---:|---:|---:|---:|---|---|---:|---:|",
     ]
-    for (scale, cell), group in cells.items():
-        columns = ("layers_below_eps_before_transfer", "layers_below_eps_after_transfer")
-        eps = ", ".join("/".join(sorted({row[column] or "?" for row in group})) for column in columns)
+    for cell in dict.fromkeys(row["cell"] for row in rows):
+        group = [row for row in rows if row["cell"] == cell]
+        vgg11 = spread([row for row in group if row["vgg11_learned"]], "vgg11_best_validation_accuracy")
+        before, after, still_ = (
+            counts(group, column)
+            for column in ("layers_below_eps_before_transfer", "layers_below_eps_after_transfer", "layers_still")
+        )
         verdicts = " | ".join(share(group, column) for column in ("predicted", "learned"))
         scores = " | ".join(spread(group, column) for column in ("best_validation_accuracy", "test_accuracy"))
-        lines.append(f"| {scale} | {cell} | {len(group)} | {eps} | {verdicts} | {scores} |")
+        lines.append(f"| {cell} | {len(group)} | {vgg11} | {before} → {after} | {still_} | {verdicts} | {scores} |")
     for title, prefix in (("VGG16", ""), ("VGG11", "vgg11_")):
         judged = [row for row in distinct(rows, prefix) if row[f"{prefix}predicted"] and row[f"{prefix}learned"]]
         missed = [row for row in judged if row[f"{prefix}predicted"] != row[f"{prefix}learned"]]
         misses = f"; misses: {', '.join(row['name'] for row in missed)}" if missed else ""
         lines.append(f"\nPrediction for {title}: {len(judged) - len(missed)} of {len(judged)} runs{misses}.")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def distinct(rows: Sequence[Row], prefix: str) -> list[Row]:
@@ -243,6 +251,14 @@ def distinct(rows: Sequence[Row], prefix: str) -> list[Row]:
         return list(rows)
     keys = [key for key in VARIED if not key.startswith("train_vgg16")]
     return list({tuple(row[key] for key in keys): row for row in reversed(rows)}.values())[::-1]
+
+
+def counts(rows: Sequence[Row], column: str) -> str:
+    """A number of layers, or the lowest and the highest of several runs."""
+    values = sorted(int(row[column]) for row in rows if row[column])
+    if not values:
+        return "?"
+    return str(values[0]) if values[0] == values[-1] else f"{values[0]}-{values[-1]}"
 
 
 def share(rows: Sequence[Row], column: str) -> str:

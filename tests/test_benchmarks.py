@@ -17,7 +17,6 @@ from benchmarks.comparison import Comparison, Result
 from benchmarks.flops import forward_flops, parameters, training_flops
 from benchmarks.ways import Case, PilImages, Project, Reference, Usual, Way, parts, synthetic, torchvision_network
 from benchmarks.workers import Worker, interleave, peak_memory, peak_of, work
-from src.errors import InputError
 from src.images import prepare
 from src.initialization import initialize
 from src.vgg import VGG, Column
@@ -192,16 +191,6 @@ def test_what_was_not_measured_is_said() -> None:
     text = report.pipeline(STARTS, DONE, [10**9], None)
     assert "not measured: no CIFAR-10 at hand" in text
     assert columns(text.partition("\n\n")[0]) == {5}
-
-
-def test_the_page_keeps_what_is_written_by_hand(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("above\n\n<!-- cpu -->\nold\n<!-- /cpu -->\n\nbelow\n", encoding="utf-8")
-    for text in ("| new \\1 |", "newer"):
-        report.insert(page, "cpu", text)
-        assert page.read_text(encoding="utf-8") == f"above\n\n<!-- cpu -->\n\n{text}\n\n<!-- /cpu -->\n\nbelow\n"
-    with pytest.raises(InputError, match="has no place for `cuda`"):
-        report.insert(page, "cuda", "new")
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda", "variants cpu", "variants cuda"])

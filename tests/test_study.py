@@ -106,7 +106,7 @@ def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     study_table.commit_parameters.cache_clear()
     git("init", "-q", "-b", "main")
-    write({"params.yaml": DEFAULTS})
+    write({"params.yaml": DEFAULTS, "docs/study.md": "By hand.\n\n<!-- cells -->\n<!-- /cells -->\n"})
     git("add", "-A")
     git("commit", "-q", "-m", "code")
     head = git("rev-parse", "HEAD")
@@ -214,9 +214,10 @@ def test_tables_are_brought_up_to_date_and_keep_other_runs(commit: str) -> None:
     assert study_table.recorded(RUN, rows, VALUES) == rows[0]
     assert study_table.recorded(other, rows, VALUES) == rows[1]
     assert study_table.recorded(Run("n", "s", "c", 1, RUN.settings | {"seed": "5"}), rows, VALUES) is None
-    text = (folder / "table.md").read_text(encoding="utf-8")
-    assert "| tiny | normal-none | 1 | 2, 2 | no | no | 0.1000 | 0.1000 |" in text
-    assert "| big | normal-none | 1 | ?, ? | ? | no | - | - |" in text
+    text = study_table.summary(rows)
+    assert text.index("At `presets/tiny`:") < text.index("At `presets/big`:")
+    assert "| normal-none | 1 | 0.4000 | 2 → 2 | 2 | no | no | 0.1000 | 0.1000 |" in text
+    assert "| normal-none | 1 | - | ? → ? | ? | ? | no | - | - |" in text
     assert "Prediction for VGG16: 1 of 1 runs.\n" in text
     assert "Prediction for VGG11: 1 of 1 runs.\n" in text
 
@@ -231,11 +232,11 @@ def test_mean_spread_and_misses() -> None:
     rows = [
         dict.fromkeys(study_table.COLUMNS, "")
         | {"name": f"s-c-{seed}", "scale": "s", "cell": "c", "seed": str(seed), "predicted": "yes", "learned": learned}
-        | {"best_validation_accuracy": accuracy}
+        | {"best_validation_accuracy": accuracy, "layers_still": str(4 - int(seed))}
         for seed, learned, accuracy in ((0, "yes", "0.4"), (1, "no", "0.1"))
     ]
     text = study_table.summary(rows)
-    assert "| s | c | 2 | ?, ? | yes | yes in 1 of 2 | 0.2500 ± 0.2121 | - |" in text
+    assert "| c | 2 | - | ? → ? | 3-4 | yes | yes in 1 of 2 | 0.2500 ± 0.2121 | - |" in text
     assert "Prediction for VGG16: 1 of 2 runs; misses: s-c-1." in text
     assert "Prediction for VGG11: 0 of 0 runs." in text
 
@@ -259,6 +260,7 @@ def test_the_listing_says_what_is_done_and_what_is_left(commit: str, monkeypatch
     assert found == {RUN.name: commit}
     assert [run.name for run in study.missing(wanted, VALUES)] == ["tiny-x-1", "tiny-x-2"]
     study.collect(wanted, VALUES)
+    assert "| normal-none | 1 | 0.4000 |" in Path("docs", "study.md").read_text(encoding="utf-8")
     assert study.listing(grid, wanted, found, {"tiny-x-1": "Running"}).splitlines() == [
         "round 1: One?",
         f"  done     {RUN.name:45} best validation accuracy 0.1000: did not learn, as predicted",

@@ -1,0 +1,20 @@
+"""Measured tables in pages that are otherwise written by hand."""
+
+import re
+from pathlib import Path
+
+from src.errors import InputError
+from src.files import write_text
+
+
+def insert(path: Path, name: str, text: str) -> None:
+    """Replace what stands between the two comments of this name in a file: `<!-- name -->`, `<!-- /name -->`.
+
+    Raises:
+        InputError: the file has no such comments.
+    """
+    page = path.read_text(encoding="utf-8")
+    pattern = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
+    if not pattern.search(page):
+        raise InputError(f"{path}: has no place for `{name}`: <!-- {name} --> and <!-- /{name} -->, a line each")
+    write_text(path, pattern.sub(lambda _: f"\n{text}\n\n", page))
