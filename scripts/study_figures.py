@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from scripts.study_table import Row, read_rows
 from src.figures import save, styled
-from src.prediction import STILL
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe & Ito's, which colour-blind readers can tell apart."""
@@ -56,6 +56,7 @@ def layers(runs: Mapping[str, Row], table: Sequence[Row]) -> Figure:
     figure = Figure(figsize=(16, 8), layout="constrained")
     figure.suptitle("Signal and gradient of VGG16 by layer when its training starts, after the transfer")
     grid = figure.subplots(2, len(SETS), sharex=True, sharey="row", squeeze=False)
+    below: Any = {"textcoords": "offset points", "verticalalignment": "top"}
     for (title, cells), (signal, gradient) in zip(SETS.items(), grid.T, strict=True):
         for cell, colour in zip(cells, COLOURS, strict=False):
             name = next((name for name, row in runs.items() if row["cell"] == cell), "")
@@ -67,7 +68,7 @@ def layers(runs: Mapping[str, Row], table: Sequence[Row]) -> Figure:
                     axes.plot(names, values, marker="o", markersize=4, color=colour, label=cell)
         for eps in sorted({float(row["optimizer.eps"]) for row in runs.values() if row["cell"] in cells}):
             gradient.axhline(eps, color="0.4", linestyle="--", linewidth=1)
-            gradient.annotate(f"eps {eps:g}", (0, eps), xytext=(2, 2), textcoords="offset points", fontsize="small")
+            gradient.annotate(f"eps {eps:g}", (10, eps), xytext=(0, -3), **below, fontsize="small")
         signal.set_title(title)
         gradient.tick_params(axis="x", rotation=90)
         for axes in (signal, gradient):
@@ -105,19 +106,19 @@ def curves(runs: Mapping[str, Row], table: Sequence[Row]) -> Figure:
 
 @styled
 def prediction(rows: Sequence[Row]) -> Figure:
-    """Draw the best accuracy of each run against the median of its layers' first steps, which the rule looks at."""
+    """Draw the best accuracy of each run against the movement of its layers, which the rule looks at."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for predicted, colour, marker in (("yes", COLOURS[0], "o"), ("no", COLOURS[1], "X")):
         mine = [row for row in rows if row["predicted"] == predicted and row["best_validation_accuracy"]]
         if mine:
-            steps, accuracy = ([float(row[key]) for row in mine] for key in ("median_step", "best_validation_accuracy"))
+            moved, accuracy = ([float(row[key]) for row in mine] for key in ("movement", "best_validation_accuracy"))
             label = "predicted to learn" if predicted == "yes" else "predicted not to learn"
-            axes.scatter(steps, accuracy, color=colour, marker=marker, alpha=0.8, label=label)
-    axes.axvline(STILL, color="0.4", linestyle="--", label=f"{STILL:g}: less is standing still")
+            axes.scatter(moved, accuracy, color=colour, marker=marker, alpha=0.8, label=label)
+    axes.axvline(1, color="0.4", linestyle="--", label="1: as far as the weights are large")
     axes.set(
         xscale="log",
-        xlabel="first step as a share of a layer's weights, median of VGG16's layers",
+        xlabel="movement: steps x (first step / weights x share of inputs that differ), summed over layers",
         ylabel="best accuracy on validation images",
         title="Prediction before training and what came of it; a mark a run",
     )

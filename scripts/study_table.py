@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import statistics
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from src.files import write_csv
 from src.inspection import LayerSignal, below
 from src.optimization import OptimizerParams
 from src.params import Section, load
-from src.prediction import learned, learns, relative_steps, still
+from src.prediction import learned, learns, movement
 
 NETWORKS = ("vgg11", "vgg16")
 SCORES = ("train/loss", "train/accuracy", "validation/loss", "validation/accuracy")
@@ -25,12 +26,12 @@ COLUMNS = (
     *("name", "scale", "cell", *VARIED, "commit", "code"),
     *("vgg11_layers_below_eps", "vgg11_predicted", "vgg11_learned"),
     *("vgg11_final_validation_accuracy", "vgg11_best_validation_accuracy", "vgg11_test_accuracy"),
-    *("layers_below_eps_before_transfer", "layers_below_eps_after_transfer", "layers_still", "median_step"),
+    *("layers_below_eps_before_transfer", "layers_below_eps_after_transfer", "steps", "movement"),
     *("predicted", "learned", "final_validation_accuracy", "best_validation_accuracy", "test_accuracy"),
     "error",
 )
 """Of study.csv. Without a network's name they are VGG16's. `commit` is the experiment's, `code` the one it ran from;
-`layers_still` and `median_step` are those of src/prediction.py; `error` says why training ended early."""
+`movement` is that of src/prediction.py, of all `steps`; `error` says why training ended early."""
 CURVE_COLUMNS = ("name", "network", "epoch", *SCORES)
 LAYER_COLUMNS = ("name", "network", *LayerSignal._fields)
 
@@ -100,18 +101,22 @@ def record(run: Run, commit: str, defaults: Mapping[str, Value]) -> Record:
         report = json.loads(show(commit, "results/evaluate/vgg16/classification_report.json"))
         classes = len(report) - 3  # beside the classes: accuracy and two averages
         curves = {network: read_curves(commit, network) for network in NETWORKS}
+        images = json.loads(show(commit, "results/preprocess/metrics.json"))["images"]["train"]
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{run.name}: {commit[:7]}: not results of this pipeline ({error})") from None
 
     after = transferred["after_transfer"]
+    settings = varied(run, defaults)
+    batches = math.ceil(images / float(settings["batch_size"]))
+    steps = {network: batches * int(settings[f"train_{network}.epochs"]) for network in NETWORKS}
     row = first_columns(run, defaults) | {
         "commit": commit[:10],
         "code": git("rev-parse", f"{commit}^").decode().strip()[:10],
         "vgg11_layers_below_eps": str(below(init["vgg11"], optimizer.eps)),
         "layers_below_eps_before_transfer": str(below(transferred["before_transfer"], optimizer.eps)),
         "layers_below_eps_after_transfer": str(below(after, optimizer.eps)),
-        "layers_still": str(still(after, optimizer)),
-        "median_step": f"{statistics.median(relative_steps(after, optimizer)):.3g}",
+        "steps": str(steps["vgg16"]),
+        "movement": f"{steps['vgg16'] * movement(after, optimizer):.3g}",
     }
     for network, layers in (("vgg11", init["vgg11"]), ("vgg16", after)):
         prefix = "vgg11_" if network == "vgg11" else ""
@@ -119,8 +124,8 @@ def record(run: Run, commit: str, defaults: Mapping[str, Value]) -> Record:
         row[f"{prefix}final_validation_accuracy"] = f"{validation[-1]:.4f}"
         row[f"{prefix}best_validation_accuracy"] = f"{max(validation):.4f}"
         row[f"{prefix}test_accuracy"] = f"{test[network]['accuracy']:.4f}"
-        if float(row[f"train_{network}.epochs"]):  # of a network that is not trained nothing is expected
-            row[f"{prefix}predicted"] = yes(learns(layers, optimizer))
+        if steps[network]:  # of a network that is not trained nothing is expected
+            row[f"{prefix}predicted"] = yes(learns(layers, optimizer, steps[network]))
             row[f"{prefix}learned"] = yes(learned(max(validation), classes))
     return Record(
         row,
@@ -223,20 +228,20 @@ def summary(rows: Sequence[Row]) -> str:
 
 def cells(rows: Sequence[Row]) -> str:
     lines = [
-        "| cell | seeds | VGG11: validation accuracy | VGG16: layers below eps, before → after transfer | layers still "
+        "| cell | seeds | VGG11: validation accuracy | VGG16: layers below eps, before → after transfer | movement "
         "| predicted to learn | learned | best validation accuracy | test accuracy |",
         "|---|---:|---:|---:|---:|---|---|---:|---:|",
     ]
     for cell in dict.fromkeys(row["cell"] for row in rows):
         group = [row for row in rows if row["cell"] == cell]
         vgg11 = spread([row for row in group if row["vgg11_learned"]], "vgg11_best_validation_accuracy")
-        before, after, still_ = (
-            counts(group, column)
-            for column in ("layers_below_eps_before_transfer", "layers_below_eps_after_transfer", "layers_still")
+        before, after, moved = (
+            span(group, column)
+            for column in ("layers_below_eps_before_transfer", "layers_below_eps_after_transfer", "movement")
         )
         verdicts = " | ".join(share(group, column) for column in ("predicted", "learned"))
         scores = " | ".join(spread(group, column) for column in ("best_validation_accuracy", "test_accuracy"))
-        lines.append(f"| {cell} | {len(group)} | {vgg11} | {before} → {after} | {still_} | {verdicts} | {scores} |")
+        lines.append(f"| {cell} | {len(group)} | {vgg11} | {before} → {after} | {moved} | {verdicts} | {scores} |")
     for title, prefix in (("VGG16", ""), ("VGG11", "vgg11_")):
         judged = [row for row in distinct(rows, prefix) if row[f"{prefix}predicted"] and row[f"{prefix}learned"]]
         missed = [row for row in judged if row[f"{prefix}predicted"] != row[f"{prefix}learned"]]
@@ -253,12 +258,12 @@ def distinct(rows: Sequence[Row], prefix: str) -> list[Row]:
     return list({tuple(row[key] for key in keys): row for row in reversed(rows)}.values())[::-1]
 
 
-def counts(rows: Sequence[Row], column: str) -> str:
-    """A number of layers, or the lowest and the highest of several runs."""
-    values = sorted(int(row[column]) for row in rows if row[column])
+def span(rows: Sequence[Row], column: str) -> str:
+    """A number, or the lowest and the highest of several runs."""
+    values = [row[column] for row in rows if row[column]]
     if not values:
         return "?"
-    return str(values[0]) if values[0] == values[-1] else f"{values[0]}-{values[-1]}"
+    return " to ".join(dict.fromkeys((min(values, key=float), max(values, key=float))))
 
 
 def share(rows: Sequence[Row], column: str) -> str:

@@ -29,12 +29,22 @@ class OptimizerPart(Part):
 
 
 class LayerSignal(NamedTuple):
-    """Of one layer: the standard deviation of its outputs, before the ReLU, and the RMS of its gradient and weights."""
+    """Of one layer, all before the ReLU.
+
+    Attributes:
+        activation_std: standard deviation of its outputs.
+        gradient_rms: of its weights' gradient.
+        weight_rms: of its weights.
+        image_share: the part of its outputs that differs between images, 0..1: the standard deviation of an output
+            over the images as a share of its RMS, both as RMS over all outputs. The rest, biases passed on, is the same
+            for each image: an activation can be large and say nothing.
+    """
 
     layer: str
     activation_std: float
     gradient_rms: float
     weight_rms: float
+    image_share: float
 
 
 def batch(train: Dataset, seed: int) -> tuple[Tensor, Tensor]:
@@ -58,16 +68,19 @@ def inspect(network: VGG, images: Tensor, labels: Tensor) -> list[LayerSignal]:
     network.eval()
     network.zero_grad()
     deviations: list[float] = []
+    shares: list[float] = []
     outputs = images
     for layer in network:
         outputs = layer(outputs)
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            deviations.append(float(outputs.detach().double().std(correction=0)))
+            values = outputs.detach().double()
+            deviations.append(float(values.std(correction=0)))
+            shares.append(_rms(values.std(dim=0, correction=0)) / (_rms(values) or 1.0))
     F.cross_entropy(outputs, labels).backward()  # type: ignore[no-untyped-call]
     layers = [(name, layer) for name, layer in network.named_children() if isinstance(layer, nn.Conv2d | nn.Linear)]
     return [
-        LayerSignal(name, deviation, _rms(layer.weight.grad), _rms(layer.weight.detach()))
-        for (name, layer), deviation in zip(layers, deviations, strict=True)
+        LayerSignal(name, deviation, _rms(layer.weight.grad), _rms(layer.weight.detach()), share)
+        for (name, layer), deviation, share in zip(layers, deviations, shares, strict=True)
     ]
 
 

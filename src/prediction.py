@@ -1,41 +1,37 @@
 """Whether a network will learn, said from its layers before the first step of training, and whether it did."""
 
-import math
 from collections.abc import Sequence
 
 from src.inspection import LayerSignal
 from src.optimization import OptimizerParams
 
-STILL = 1e-4
-"""A step as a share of a layer's weights: below it, a layer needs more than 10,000 equal steps to move by its size."""
 EXPLODED = 1e3
 """Standard deviation of the logits from which the first steps serve only to make them smaller."""
 
 
-def learns(rows: Sequence[LayerSignal], optimizer: OptimizerParams) -> bool:
-    """Whether a network will learn: fewer than half of its layers stand still, and its outputs have not exploded.
+def learns(rows: Sequence[LayerSignal], optimizer: OptimizerParams, steps: int) -> bool:
+    """Whether a network will begin to learn within a number of steps.
 
-    A gradient is small or large only in relation to what the optimizer makes of it: a gradient RMS of a fifth of
-    eps still moves N(0, 0.01^2) weights by a 600th of their size in each of Adam's steps. One below eps / 100 does not.
+    It will when its steps, as large as the first one, move its layers by their own size in all, and its outputs have
+    not exploded. A step only counts as far as a layer's inputs differ between images: a layer that gets the same
+    for every image can move as it likes and tell none of them apart.
 
     Args:
         rows: of all layers, from the first to the last, as training finds them (after a transfer).
     """
-    logits = rows[-1].activation_std
-    return logits < EXPLODED and still(rows, optimizer) < len(rows) / 2
+    return rows[-1].activation_std < EXPLODED and steps * movement(rows, optimizer) >= 1
 
 
-def still(rows: Sequence[LayerSignal], optimizer: OptimizerParams) -> int:
-    """How many layers' weights the first steps would move by less than `STILL` of their size.
+def movement(rows: Sequence[LayerSignal], optimizer: OptimizerParams) -> float:
+    """How far the first step moves a network: the sum over its layers of step / weights x share of its inputs.
 
-    A gradient that is not finite moves no weight to a useful place.
+    Step and weights as RMS; the share is that of the layer before (`LayerSignal.image_share`), 1 for the images
+    themselves.
     """
-    return sum(not STILL <= share < math.inf for share in relative_steps(rows, optimizer))
-
-
-def relative_steps(rows: Sequence[LayerSignal], optimizer: OptimizerParams) -> list[float]:
-    """The first step of each layer as a share of its weights, both as RMS."""
-    return [step(row.gradient_rms, optimizer) / row.weight_rms for row in rows]
+    shares = [1.0, *(row.image_share for row in rows)]
+    return sum(
+        step(row.gradient_rms, optimizer) / row.weight_rms * share for row, share in zip(rows, shares, strict=False)
+    )
 
 
 def step(gradient_rms: float, optimizer: OptimizerParams) -> float:

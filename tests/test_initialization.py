@@ -84,6 +84,22 @@ def test_signals_are_those_of_hooks_and_autograd() -> None:
         )
 
 
+def test_the_share_that_differs_between_images() -> None:
+    images = coloured_squares(4)
+    pixels = prepare(images.images, images.format)[:2]
+    tested = network("kaiming")
+
+    def shares(*batch: torch.Tensor) -> list[float]:
+        return [row.image_share for row in inspect(tested, torch.stack(batch), images.labels[:2])]
+
+    assert shares(pixels[0], pixels[0]) == pytest.approx([0.0] * 11, abs=1e-6)  # the same twice
+    mirrored = shares(pixels[0], -pixels[0])
+    assert mirrored[0] == pytest.approx(1.0)  # a linear layer without biases: no part is common
+    assert all(0 < share < 1 for share in mirrored[1:])
+    nn.init.constant_(tested.get_parameter("fc8.bias"), 1e6)
+    assert shares(pixels[0], -pixels[0]) == pytest.approx([*mirrored[:-1], 0.0], abs=1e-4)
+
+
 def test_std_001_starves_vgg16_and_not_vgg11() -> None:
     """He et al. (2015), 2.2: with std 0.01 a network of more than eight convolutions hardly converges."""
     data = coloured_squares(8)

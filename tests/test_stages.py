@@ -45,8 +45,8 @@ def test_inspect_transfer_sees_what_is_taken_over(workspace: Path, monkeypatch: 
     written = sorted(path.name for path in (workspace / "results").iterdir())
     assert written == ["layers.csv", "layers.png", "metrics.json"]
     lines = [line.split(",") for line in Path("results/layers.csv").read_text(encoding="utf-8").splitlines()]
-    assert lines[0] == ["network", "layer", "activation_std", "gradient_rms", "weight_rms"]
-    weights = {(network, layer): float(rms) for network, layer, *_, rms in lines[1:]}
+    assert lines[0] == ["network", "layer", "activation_std", "gradient_rms", "weight_rms", "image_share"]
+    weights = {(network, layer): float(rms) for network, layer, _, _, rms, _ in lines[1:]}
     assert len(weights) == 32
     vgg11 = model_file.load(Path("vgg11")).network
     for layer in ("conv1_1", "conv3_2", "fc8"):

@@ -97,7 +97,7 @@ def test_values_are_compared_as_numbers() -> None:
     assert parameters("a: {b: 1e-16, c: x}\nd: 1") == {"a.b": 1e-16, "a.c": "x", "d": 1.0}
 
 
-LAYERS = "network,layer,activation_std,gradient_rms,weight_rms\n"
+LAYERS = "network,layer,activation_std,gradient_rms,weight_rms,image_share\n"
 
 
 @pytest.fixture
@@ -129,10 +129,11 @@ def experiment(head: str, name: str, changes: dict[str, str]) -> str:
     curves = "step\tvalue\n1\t{}\n2\t{}\n"
     files = {
         "params.yaml": with_settings(RUN.settings | changes),
-        "results/inspect_init/layers.csv": LAYERS + "vgg11,conv1_1,0.1,1e-7,0.01\nvgg11,fc8,1e-6,1e-9,0.01\n",
+        "results/inspect_init/layers.csv": LAYERS + "vgg11,conv1_1,0.1,1e-7,0.01,0.9\nvgg11,fc8,1e-6,1e-9,0.01,0.3\n",
         "results/inspect_transfer/layers.csv": LAYERS
-        + "before_transfer,conv1_1,0.1,1e-12,0.01\nbefore_transfer,fc8,1e-9,1e-12,0.01\n"
-        + "after_transfer,conv1_1,0.1,1e-12,0.01\nafter_transfer,fc8,1e-9,1e-12,0.01\n",
+        + "before_transfer,conv1_1,0.1,1e-12,0.01,0.9\nbefore_transfer,fc8,1e-9,1e-12,0.01,0.3\n"
+        + "after_transfer,conv1_1,0.1,1e-12,0.01,0.9\nafter_transfer,fc8,1e-9,1e-12,0.01,0.3\n",
+        "results/preprocess/metrics.json": json.dumps({"images": {"train": 45000}}),
         "results/evaluate/metrics.json": json.dumps({"vgg11": {"accuracy": 0.41}, "vgg16": {"accuracy": 0.1}}),
         "results/evaluate/vgg16/classification_report.json": json.dumps(
             dict.fromkeys((*"0123456789", "accuracy", "macro avg", "weighted avg"), 0)
@@ -179,7 +180,8 @@ def test_a_row_from_an_experiment(commit: str) -> None:
         "vgg11_best_validation_accuracy": "0.4000",
         "vgg11_test_accuracy": "0.4100",
         "layers_below_eps_after_transfer": "2",
-        "layers_still": "2",
+        "steps": "5280",  # 30 epochs of 176 batches
+        "movement": "0.01",  # 5,280 x 1e-8 / 0.01 x (1 + 0.9)
         "predicted": "no",
         "learned": "no",
         "test_accuracy": "0.1000",
@@ -216,7 +218,7 @@ def test_tables_are_brought_up_to_date_and_keep_other_runs(commit: str) -> None:
     assert study_table.recorded(Run("n", "s", "c", 1, RUN.settings | {"seed": "5"}), rows, VALUES) is None
     text = study_table.summary(rows)
     assert text.index("At `presets/tiny`:") < text.index("At `presets/big`:")
-    assert "| normal-none | 1 | 0.4000 | 2 → 2 | 2 | no | no | 0.1000 | 0.1000 |" in text
+    assert "| normal-none | 1 | 0.4000 | 2 → 2 | 0.01 | no | no | 0.1000 | 0.1000 |" in text
     assert "| normal-none | 1 | - | ? → ? | ? | ? | no | - | - |" in text
     assert "Prediction for VGG16: 1 of 1 runs.\n" in text
     assert "Prediction for VGG11: 1 of 1 runs.\n" in text
@@ -232,11 +234,11 @@ def test_mean_spread_and_misses() -> None:
     rows = [
         dict.fromkeys(study_table.COLUMNS, "")
         | {"name": f"s-c-{seed}", "scale": "s", "cell": "c", "seed": str(seed), "predicted": "yes", "learned": learned}
-        | {"best_validation_accuracy": accuracy, "layers_still": str(4 - int(seed))}
+        | {"best_validation_accuracy": accuracy, "movement": f"{4 - int(seed):g}"}
         for seed, learned, accuracy in ((0, "yes", "0.4"), (1, "no", "0.1"))
     ]
     text = study_table.summary(rows)
-    assert "| c | 2 | - | ? → ? | 3-4 | yes | yes in 1 of 2 | 0.2500 ± 0.2121 | - |" in text
+    assert "| c | 2 | - | ? → ? | 3 to 4 | yes | yes in 1 of 2 | 0.2500 ± 0.2121 | - |" in text
     assert "Prediction for VGG16: 1 of 2 runs; misses: s-c-1." in text
     assert "Prediction for VGG11: 0 of 0 runs." in text
 
