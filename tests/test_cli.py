@@ -1,11 +1,15 @@
 """How a stage ends."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
+from src.files import write_text
 
 STAGE = """
 import sys, time
@@ -58,3 +62,15 @@ def test_a_signal_ends_with_one_line(number: signal.Signals) -> None:
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (128 + number, f"stopped by {number.name}\n")
+
+
+def test_ctrl_c_while_packages_are_loaded_is_no_crash(tmp_path: Path) -> None:
+    write_text(tmp_path / "torch.py", "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    path = os.pathsep.join([str(tmp_path), str(Path.cwd())])
+    command = [sys.executable, "-m", "stages.train_vgg11"]
+    environment = {**os.environ, "PYTHONPATH": path}
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == -signal.SIGINT
+    assert result.stderr == ""
