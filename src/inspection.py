@@ -67,20 +67,17 @@ def inspect(network: VGG, images: Tensor, labels: Tensor) -> list[LayerSignal]:
     """
     network.eval()
     network.zero_grad()
-    deviations: list[float] = []
-    shares: list[float] = []
+    signals: list[tuple[float, float]] = []
     outputs = images
     for layer in network:
         outputs = layer(outputs)
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            values = outputs.detach().double()
-            deviations.append(float(values.std(correction=0)))
-            shares.append(_rms(values.std(dim=0, correction=0)) / (_rms(values) or 1.0))
+            signals.append(_signal(outputs.detach()))
     F.cross_entropy(outputs, labels).backward()  # type: ignore[no-untyped-call]
     layers = [(name, layer) for name, layer in network.named_children() if isinstance(layer, nn.Conv2d | nn.Linear)]
     return [
         LayerSignal(name, deviation, _rms(layer.weight.grad), _rms(layer.weight.detach()), share)
-        for (name, layer), deviation, share in zip(layers, deviations, shares, strict=True)
+        for (name, layer), (deviation, share) in zip(layers, signals, strict=True)
     ]
 
 
@@ -108,6 +105,13 @@ def report(folder: Path, signals: Mapping[str, Sequence[LayerSignal]], eps: floa
 
 def _label(name: str) -> str:
     return name.replace("vgg", "VGG").replace("_", " ")
+
+
+def _signal(outputs: Tensor) -> tuple[float, float]:
+    """The standard deviation of outputs [B, …], and the share of them that differs between images."""
+    values = outputs.double()
+    share = _rms(values.std(dim=0, correction=0)) / (_rms(values) or 1.0)
+    return float(values.std(correction=0)), share
 
 
 def _rms(values: Tensor | None) -> float:

@@ -253,6 +253,11 @@ def test_a_vgg11_that_many_runs_share_counts_once() -> None:
     assert "Prediction for VGG11: 0 of 1 runs; misses: paper." in study_table.summary(rows)
 
 
+def test_the_page_has_a_place_for_the_cells() -> None:
+    page = study.PAGE.read_text(encoding="utf-8")
+    assert page.count("<!-- cells -->\n") == page.count("<!-- /cells -->\n") == 1
+
+
 def test_the_listing_says_what_is_done_and_what_is_left(commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     left = [Run(f"tiny-x-{seed}", "tiny", "x", 2, RUN.settings | {"seed": str(seed)}) for seed in (1, 2)]
     rounds = [Round(question=question, seeds=[0], cells=["x"]) for question in ("One?", "Two?")]
