@@ -1,10 +1,11 @@
 """Presets as arguments of an experiment; tests/test_pipeline.py runs one."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from scripts.experiment import read_preset, table
+from scripts.experiment import read_preset, table, unpack
 from src.errors import InputError
 
 
@@ -34,3 +35,20 @@ def test_scores_as_a_table(tmp_path: Path) -> None:
         "| --- | ---: | ---: |",
         "| vgg11 | 0.5000 | 1.2346 |",
     ]
+
+
+def test_results_replace_what_was_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = {"metrics.json": b"{}\n", "evaluate/vgg16/picture.png": bytes(range(256))}
+    for name, content in files.items():
+        Path("results", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("results", name).write_bytes(content)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "results"]):
+        subprocess.run([*git, *arguments], check=True)
+    folder = tmp_path / "experiments" / "demo"
+    folder.mkdir(parents=True)
+    (folder / "old").write_text("of an earlier run", encoding="utf-8")
+    unpack("HEAD", folder)
+    written = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert written == files
