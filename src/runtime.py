@@ -95,7 +95,10 @@ def start(params: RuntimeParams) -> Runtime:
     torch.set_flush_denormal(True)
     if params.deterministic:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it cuBLAS may choose another algorithm each time
-        torch.use_deterministic_algorithms(True)
+        if params.compile:
+            torch.use_deterministic_algorithms(True)  # tells the compiler too, and loads it, which takes a second
+        else:
+            torch.set_deterministic_debug_mode("error")
     torch.backends.cudnn.benchmark = not params.deterministic
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
     return Runtime(device, dtype, params.compile)

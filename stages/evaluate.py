@@ -3,9 +3,9 @@
 import argparse
 import json
 
-from src import cli, dataset, distributed, figures, launch, model_file, runtime
+from src import cli, dataset, distributed, launch, model_file, runtime
 from src.errors import InputError
-from src.evaluation import classification_report, predict, read_curves, scores, write_report
+from src.evaluation import predict, read_curves
 from src.files import write_text
 from src.params import Section, load
 from src.runtime import RuntimeParams
@@ -33,12 +33,15 @@ def evaluate(paths: argparse.Namespace, params: Params) -> None:
     outputs = {name: predict(model.network, test, machine) for name, model in models.items()}
     if not distributed.is_first():
         return
+    # scikit-learn and Matplotlib take 1.5 s to load: not before the inputs are known to be right, nor on each device.
+    from src import figures, report
+
     results = {}
     for name, logits in outputs.items():
-        results[name.lower()] = scores(logits, test.labels)
-        write_report(paths.results / name.lower(), name, test, logits)
+        results[name.lower()] = report.scores(logits, test.labels)
+        report.write(paths.results / name.lower(), name, test, logits)
         print(f"{name}: " + ", ".join(f"{score} {value:.4f}" for score, value in results[name.lower()].items()))
-        print(classification_report(test, logits, as_text=True))
+        print(report.classification_report(test, logits, as_text=True))
     figures.save(figures.curves(curves, len(test.format.classes)), paths.results / "curves.png")
     write_text(paths.results / "metrics.json", json.dumps(results, indent=2, sort_keys=True) + "\n")
 

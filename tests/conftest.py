@@ -49,8 +49,8 @@ def coloured_squares(count: int, seed: int = 0) -> Dataset:
 @pytest.fixture(autouse=True)
 def _deterministic() -> Iterator[None]:
     """Undo what a test sets for the whole process."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    before = torch.get_deterministic_debug_mode(), torch.get_num_threads()
     yield
-    torch.use_deterministic_algorithms(before[0])
+    torch.set_deterministic_debug_mode(before[0])
     torch.set_num_threads(before[1])
     torch.set_flush_denormal(False)

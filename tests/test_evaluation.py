@@ -13,7 +13,7 @@ import torch
 from sklearn import metrics
 from torch import Tensor, nn
 
-from src import dataset, evaluation, model_file, runtime
+from src import dataset, evaluation, model_file, report, runtime
 from src.dataset import Dataset, ImageFormat
 from src.errors import InputError
 from src.images import prepare
@@ -74,7 +74,7 @@ def test_scores_of_an_example_worked_by_hand() -> None:
         ]
     )
     labels = torch.tensor([0, 0, 1, 2])
-    scores = evaluation.scores(logits, labels)
+    scores = report.scores(logits, labels)
     losses = [math.log(sum(math.exp(x - row[y]) for x in row)) for row, y in zip(logits.tolist(), [0, 0, 1, 2])]  # noqa: B905
     assert scores == pytest.approx(
         {
@@ -93,7 +93,7 @@ def test_scores_of_an_example_worked_by_hand() -> None:
 def test_scores_are_scikit_learns() -> None:
     generator = torch.Generator().manual_seed(0)
     logits, labels = torch.randn(500, 10, generator=generator), torch.arange(500) % 10
-    scores = evaluation.scores(logits, labels)
+    scores = report.scores(logits, labels)
     predicted = logits.argmax(dim=1)
     assert scores["accuracy"] == metrics.accuracy_score(y_true=labels, y_pred=predicted)
     assert scores["f1"] == pytest.approx(metrics.f1_score(y_true=labels, y_pred=predicted, average="macro"))
@@ -105,7 +105,7 @@ def test_scores_are_scikit_learns() -> None:
 def test_report_files(tmp_path: Path) -> None:
     test = replace(random_test(4), labels=torch.tensor([0, 0, 1, 2]))
     logits = torch.eye(3)[torch.tensor([0, 1, 1, 1])]
-    evaluation.write_report(tmp_path / "vgg11", "VGG11", test, logits)
+    report.write(tmp_path / "vgg11", "VGG11", test, logits)
     assert all((tmp_path / "vgg11" / name).read_bytes().startswith(b"\x89PNG") for name in PICTURES)
     assert (tmp_path / "vgg11/confusion.csv").read_bytes() == b"actual,predicted\ncat,cat\ncat,dog\ndog,dog\nship,dog\n"
     assert (tmp_path / "vgg11/classification_report.csv").read_text().splitlines() == [
@@ -116,31 +116,31 @@ def test_report_files(tmp_path: Path) -> None:
         "macro avg,0.4444,0.5000,0.3889,4",
         "weighted avg,0.5833,0.5000,0.4583,4",
     ]
-    report = json.loads((tmp_path / "vgg11/classification_report.json").read_text())
-    assert list(report) == ["cat", "dog", "ship", "accuracy", "macro avg", "weighted avg"]
-    assert report["dog"] == pytest.approx({"precision": 1 / 3, "recall": 1, "f1-score": 1 / 2, "support": 1})
+    written = json.loads((tmp_path / "vgg11/classification_report.json").read_text())
+    assert list(written) == ["cat", "dog", "ship", "accuracy", "macro avg", "weighted avg"]
+    assert written["dog"] == pytest.approx({"precision": 1 / 3, "recall": 1, "f1-score": 1 / 2, "support": 1})
 
 
 def test_mistakes_are_ordered_by_confidence() -> None:
     labels = torch.tensor([0, 1, 2, 0, 1])
     logits = torch.tensor([[0.0, 1, 0], [0, 5, 0], [9, 0, 0], [0, 0, 1], [0, 0, 3]])
-    assert evaluation.confident_mistakes(logits, labels).tolist() == [2, 4, 0, 3]
+    assert report.confident_mistakes(logits, labels).tolist() == [2, 4, 0, 3]
 
 
 def test_gallery_of_mistakes() -> None:
     logits = torch.eye(3)[torch.zeros(60, dtype=torch.int64)]
     logits[4] *= 10
-    figure = evaluation.mistakes_gallery("VGG11", random_test(60), logits)
-    titles = [axes.get_title() for axes in figure.axes if axes.images]
-    assert len(titles) == 25
-    assert titles[0] == "dog → cat, 100.0%"
-    assert titles[1] == "dog → cat, 57.6%"
+    figure = report.mistakes_gallery("VGG11", random_test(60), logits)
+    captions = [text.get_text() for text in figure.axes[0].texts]
+    assert len(captions) == 25
+    assert captions[0] == "dog → cat, 100.0%"
+    assert captions[1] == "dog → cat, 57.6%"
     assert figure.get_suptitle().startswith("VGG11: the 25 most confident of 40 mistakes")
 
 
 def test_gallery_without_a_mistake() -> None:
     test = random_test(6)
-    figure = evaluation.mistakes_gallery("VGG11", test, torch.eye(3)[test.labels])
+    figure = report.mistakes_gallery("VGG11", test, torch.eye(3)[test.labels])
     assert [text.get_text() for text in figure.texts] == ["VGG11: no mistake on 6 test images"]
 
 

@@ -82,6 +82,13 @@ def test_determinism_is_asked_for() -> None:
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
+def test_setting_up_loads_no_compiler() -> None:  # which takes longer than all that is imported for it
+    code = "import sys; from src import runtime; runtime.start(runtime.REFERENCE); print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "torch" in result.stdout.split()
+    assert "torch._dynamo" not in result.stdout.split()
+
+
 def test_no_environment_variable_chooses_the_threads() -> None:
     code = "import torch; from src import runtime; runtime.start(runtime.REFERENCE); print(torch.get_num_threads())"
     environment = os.environ | {"OMP_NUM_THREADS": "7", "MKL_NUM_THREADS": "7"}
