@@ -20,7 +20,7 @@ from scripts.page import insert
 from src import cli
 
 STAGES = ("download", "preprocess", "inspect_init", "train_vgg11", "inspect_transfer", "train_vgg16", "evaluate")
-TIMES = 3  # that a short thing is repeated
+TIMES = 3  # that what is no training is repeated
 ROUNDS = {32: 5, 224: 3}  # by pixels a side; at 224 a step takes ten seconds on a CPU
 
 
@@ -32,13 +32,13 @@ def main() -> None:
     starts = {stage: start_up(stage, TIMES) for stage in STAGES}
     idle = nothing_to_do(TIMES)
     epochs = memory_over_epochs()
-    cifar10 = on_cifar10()
+    cifar10 = on_cifar10(TIMES)
 
     rounds = " and ".join(f"{count} at {side} px" for side, count in ROUNDS.items())
     text = "\n\n".join(
         [
-            f"{machine.describe()}. Medians of rounds: {rounds}; of {TIMES} runs of what is short; one run of the "
-            "stages on CIFAR-10.",
+            f"{machine.describe()}. Medians of rounds: {rounds}; of {TIMES} runs of what is short and of "
+            "`evaluate`; one run of `preprocess`.",
             report.training(comparisons),
             report.ceilings(comparisons, others),
             report.parts(comparisons),

@@ -12,13 +12,13 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scripts.study_table import Row, read_rows
 from src.figures import save, styled
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "black")
 """Okabe & Ito's, which colour-blind readers can tell apart."""
 SETS = {
     "without VGG11, by initialisation": ("normal-none", "none-none", "xavier-none", "kaiming-none"),
     "N(0, 0.01²), by what VGG11 gives": (
-        *("normal-none", "pretrained-4-convolutions", "pretrained-4-fully_connected", "pretrained-4-paper"),
-        *("batch-128-paper", "normal-paper"),
+        *("normal-none", "normal-convolutions", "normal-fully_connected", "normal-paper"),
+        *("pretrained-4-convolutions", "pretrained-4-fully_connected", "pretrained-4-paper"),
     ),
     "N(0, 0.01²) without VGG11, by remedy": (
         *("normal-none", "eps-1e-12-none", "eps-1e-16-none", "pixels-255-none", "std-0.02-none", "std-0.1-none"),

@@ -1,8 +1,6 @@
 """What every stage script shares: its flags, and how it ends."""
 
 import argparse
-import atexit
-import gc
 import os
 import signal
 import sys
@@ -35,8 +33,6 @@ def run(main: Callable[[], None]) -> NoReturn:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    # On its way out Python looks through all that PyTorch has loaded for garbage, several times: half a second.
-    atexit.register(gc.freeze)
     if os.environ.get("DVC_ROOT"):
         end_with(os.getppid())
     try:
