@@ -31,7 +31,7 @@ def draw(table: Path, folder: Path) -> list[Path]:
     """Draw what the tables have, for each scale; returns the files written.
 
     - <scale>-layers.png: activations and gradients of VGG16 by layer when its training starts
-    - <scale>-curves.png: validation accuracy by epoch
+    - <scale>-curves.png: validation accuracy by epoch, where there is more than one
     - <scale>-prediction.png: accuracy against the size of the first step
     """
     rows = read_rows(table)
@@ -39,11 +39,9 @@ def draw(table: Path, folder: Path) -> list[Path]:
     written = []
     for scale in dict.fromkeys(row["scale"] for row in rows):
         here = {row["name"]: row for row in rows if row["scale"] == scale}
-        pictures = {
-            "layers": layers(here, tables["layers"]),
-            "curves": curves(here, tables["curves"]),
-            "prediction": prediction(list(here.values())),
-        }
+        pictures = {"layers": layers(here, tables["layers"]), "prediction": prediction(list(here.values()))}
+        if any(float(row["train_vgg16.epochs"]) > 1 for row in here.values()):
+            pictures["curves"] = curves(here, tables["curves"])
         for name, figure in pictures.items():
             written.append(folder / f"{scale}-{name}.png")
             save(figure, written[-1])

@@ -3,8 +3,10 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -332,6 +334,27 @@ def test_an_experiment_in_the_way_is_removed(commit: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(study, "dvc", lambda *arguments: made.append(arguments))
     assert study.clear([RUN]) == set()
     assert made == [("exp", "remove", "--quiet", RUN.name)]
+
+
+@pytest.mark.skipif(not hasattr(psutil.Process, "cpu_affinity"), reason="no process chooses its cores here")
+def test_workers_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[tuple[str, ...]] = []
+    monkeypatch.setattr(study, "dvc", lambda *arguments: commands.append(arguments))
+    monkeypatch.setattr(study, "QUEUE", tmp_path)
+    (tmp_path / "celery").mkdir()
+    cores = set(psutil.Process().cpu_affinity())
+    command = [sys.executable, "-c", "import time; time.sleep(60)", "queue-worker"]
+    with subprocess.Popen(command) as first, subprocess.Popen(command) as second:
+        for name, process in (("1", first), ("2", second)):
+            path = tmp_path / "celery" / f"dvc-exp-worker-{name}.json"
+            path.write_text(json.dumps({"pid": process.pid}), encoding="utf-8")
+        study.start_workers(2)
+        shares = [set(psutil.Process(process.pid).cpu_affinity()) for process in (first, second)]
+        first.kill()
+        second.kill()
+    assert commands == [("queue", "start", "--jobs", "2")]
+    assert shares[0] | shares[1] == cores
+    assert len(cores) == 1 or (abs(len(shares[0]) - len(shares[1])) <= 1 and not shares[0] & shares[1])
 
 
 def test_an_overflow_is_a_result(commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
