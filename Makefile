@@ -57,7 +57,7 @@ format: $(READY) ## let ruff mend what it can
 	ruff check --fix .
 	ruff format .
 
-bench: $(READY) ## training speed against the usual ways and the machine's limits, into docs/benchmarks.md; ten minutes
+bench: $(READY) ## training speed against the usual ways and the machine's limits, into docs/benchmarks.md; 18 minutes
 	python -m benchmarks
 
 BASE ?= main

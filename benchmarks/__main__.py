@@ -2,7 +2,7 @@
 
     python -m benchmarks
 
-Takes about ten minutes on two CPU cores; the machine should do nothing else. Prints progress on stderr and the result
+Takes about 18 minutes on two CPU cores; the machine should do nothing else. Prints progress on stderr and the result
 on stdout, and puts it in docs/benchmarks.md. CIFAR-10 is needed for `preprocess` and `evaluate` alone: data/raw, or
 CIFAR10_URL.
 """
@@ -20,7 +20,7 @@ from scripts.page import insert
 from src import cli
 
 STAGES = ("download", "preprocess", "inspect_init", "train_vgg11", "inspect_transfer", "train_vgg16", "evaluate")
-TIMES = 3  # that what is no training is repeated
+TIMES = 3  # starts of each stage, idle runs of DVC, runs of `evaluate`
 ROUNDS = {32: 5, 224: 3}  # by pixels a side; at 224 a step takes ten seconds on a CPU
 
 

@@ -127,12 +127,15 @@ def workspace(**changes: Any) -> Iterator[Workspace]:
 
 
 def start_up(stage: str, times: int) -> tuple[float, bool]:
-    """Seconds (median) until a stage has imported what it needs, and whether DVC is among it."""
+    """Seconds (median) until a stage's module is imported, and whether DVC is among what that imports.
+
+    `evaluate` imports scikit-learn and Matplotlib later.
+    """
     program = f"import sys, time, stages.{stage}; print(time.time(), 'dvc' in sys.modules)"
     seconds = []
     for _ in range(times):
         began = time.time()
-        ready, has_dvc = run([sys.executable, "-c", program], ROOT).output.split()
+        *_, ready, has_dvc = run([sys.executable, "-c", program], ROOT).output.split()
         seconds.append(float(ready) - began)
     return median(seconds), has_dvc == "True"
 
@@ -207,14 +210,16 @@ def on_cifar10(times: int) -> OnCifar10 | None:
         test = work.folder / work.paths()["test"]
         batches = len(dataset.load(test)) / BATCH
         workers = [Worker(Forward, work.folder / work.paths()[model], test) for model in ("vgg11", "vgg16")]
-        for worker in workers:
-            worker.ask(block, 1)
         evaluated, forward = [], []
-        for _ in range(times):  # in turns, as the machine may slow down meanwhile
-            evaluated.append(work.stage("evaluate"))
-            forward.append(sum(worker.ask(block, FORWARD_STEPS) for worker in workers) / FORWARD_STEPS * batches)
-        for worker in workers:
-            worker.close()
+        try:
+            for worker in workers:
+                worker.ask(block, 1)
+            for _ in range(times):  # in turns, as the machine may slow down meanwhile
+                evaluated.append(work.stage("evaluate"))
+                forward.append(sum(worker.ask(block, FORWARD_STEPS) for worker in workers) / FORWARD_STEPS * batches)
+        finally:
+            for worker in workers:
+                worker.close()
         evaluated.sort(key=lambda each: each.seconds)
         return OnCifar10(preprocessed, evaluated[times // 2], median(forward), side)
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.variants
 
-Takes about ten minutes on two CPU cores; the machine should do nothing else. Prints a table and puts it in
+Takes about 14 minutes on two CPU cores; the machine should do nothing else. Prints a table and puts it in
 docs/benchmarks.md. What has come of each candidate is written beside it there.
 """
 
@@ -75,6 +75,7 @@ def more_threads(case: Case) -> Project:
 
 def compiled(case: Case) -> Project:
     way = Project(case)
+    torch.use_deterministic_algorithms(True)  # as `runtime.start` does it for `runtime.compile`
     way.network.compile()
     return way
 

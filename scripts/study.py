@@ -157,7 +157,7 @@ def clear(left: Sequence[Run]) -> set[str]:
     for task in queue():
         if task.name not in names:
             continue
-        if task.status == "Queued" or (task.status == "Running" and (runs_still(task) or workers())):
+        if task.status == "Queued" or (task.status == "Running" and (runs_still(task) or worker_runs())):
             waiting.add(task.name)
             continue
         if task.status == "Running":
@@ -177,7 +177,7 @@ def put(run: Run) -> None:
 
 
 def start_workers(jobs: int) -> None:
-    """Start DVC's workers as far as they are not there; each runs one experiment at a time.
+    """Start DVC's workers, which run one experiment each at a time.
 
     Several share the cores: a stage takes as many threads as its process may use cores. Runs that start together
     train the same VGG11 both; runs that start later take it from DVC's run cache.
@@ -187,9 +187,10 @@ def start_workers(jobs: int) -> None:
     if jobs == 1 or not hasattr(here, "cpu_affinity"):  # macOS lets no process choose its cores
         return
     cores = here.cpu_affinity()
-    for index, path in enumerate(workers()):  # they have just started, and take seconds to start anything themselves
-        pid = json.loads(path.read_text(encoding="utf-8"))["pid"]
-        psutil.Process(pid).cpu_affinity(cores[index % jobs :: jobs] or cores)
+    for index, path in enumerate(sorted(QUEUE.glob("celery/**/dvc-exp-worker-*.json"))):
+        if is_alive(path, "queue-worker"):  # it has just started, and takes seconds to start anything itself
+            pid = json.loads(path.read_text(encoding="utf-8"))["pid"]
+            psutil.Process(pid).cpu_affinity(cores[index % jobs :: jobs] or cores)
 
 
 def follow(wanted: Sequence[Run], defaults: Mapping[str, Value], jobs: int) -> None:
@@ -216,10 +217,10 @@ def follow(wanted: Sequence[Run], defaults: Mapping[str, Value], jobs: int) -> N
             )
         left = [run.name for run in wanted if run.name not in found]
         queued = any(name in tasks and tasks[name].status == "Queued" for name in left)
-        if queued and len(workers()) < jobs:
+        if queued and not worker_runs():
             start_workers(jobs)
         # A worker that has nothing left to do ends by itself, after it has put away what it ran.
-        if not left or not (queued or workers() or any(name in tasks and runs_still(tasks[name]) for name in left)):
+        if not left or not (queued or worker_runs() or any(name in tasks and runs_still(tasks[name]) for name in left)):
             break
         time.sleep(LOOK_EVERY)
     if left:
@@ -252,13 +253,13 @@ def runs_still(task: Task) -> bool:
     return any(is_alive(path, "exec-run") for path in QUEUE.glob(f"run/{task.revision}*/*.json"))
 
 
-def workers() -> list[Path]:
-    """Where DVC noted its workers that are there, by name.
+def worker_runs() -> bool:
+    """Whether DVC's worker is there.
 
-    DVC asks them and waits a second for an answer, which comes later on a busy machine; then one worker too many would
-    start, or a run that is well be taken for dead. So this looks at the processes.
+    DVC asks it and waits a second for an answer, which comes later on a busy machine; then a second worker would
+    start, or a run that is well be taken for dead. So this looks at the process.
     """
-    return [path for path in sorted(QUEUE.glob("celery/**/dvc-exp-worker-*.json")) if is_alive(path, "queue-worker")]
+    return any(is_alive(path, "queue-worker") for path in QUEUE.glob("celery/**/dvc-exp-worker-*.json"))
 
 
 def is_alive(path: Path, word: str) -> bool:

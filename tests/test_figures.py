@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -30,8 +31,10 @@ def history(epochs: int) -> dict[str, np.ndarray]:
 
 
 def gallery(count: int) -> Figure:
-    images = torch.arange(count * 3 * 32 * 32).reshape(count, 3, 32, 32).to(torch.uint8)
-    return figures.gallery(images, [f"caption {i}" for i in range(count)], "mistakes")
+    """Images of different colours, each with a bright upper left quarter."""
+    images = (torch.arange(count * 3) * 5).to(torch.uint8).reshape(count, 3, 1, 1).repeat(1, 1, 32, 32)
+    images[:, :, :16, :16] += 120
+    return figures.gallery(images, [f"automobile → airplane, {i}00.0%" for i in range(count)], "mistakes")
 
 
 DRAW: dict[str, Callable[[], Figure]] = {
@@ -79,7 +82,7 @@ def test_gallery_shows_each_image_whole_under_its_caption(count: int) -> None:
     figure.draw_without_rendering()
     axes = figure.axes[0]
     tiles, captions = ([part.get_window_extent() for part in parts] for parts in (axes.images, axes.texts))
-    assert [text.get_text() for text in axes.texts] == [f"caption {i}" for i in range(count)]
+    assert [text.get_text() for text in axes.texts] == [f"automobile → airplane, {i}00.0%" for i in range(count)]
     assert {image.get_interpolation() for image in axes.images} == {"nearest"}
     for tile, caption in zip(tiles, captions, strict=True):
         assert tile.width == pytest.approx(tile.height)
@@ -88,6 +91,21 @@ def test_gallery_shows_each_image_whole_under_its_caption(count: int) -> None:
     boxes = [*tiles, *captions]
     assert not any(box.overlaps(other) for i, box in enumerate(boxes) for other in boxes[:i])
     assert all(figure.bbox.contains(x, y) for box in boxes for x, y in (box.min, box.max))
+
+
+def test_gallery_is_read_from_left_to_right_and_its_images_are_upright() -> None:
+    figure = gallery(7)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = np.asarray(canvas.buffer_rgba())[::-1, :, :3]  # from the lowest line up, as positions count
+    tiles = [image.get_window_extent() for image in figure.axes[0].images]
+    for index, tile in enumerate(tiles):
+        assert round((tile.x0 - tiles[0].x0) / (tiles[1].x0 - tiles[0].x0)) == index % 5
+        assert round((tiles[0].y0 - tile.y0) / (tiles[0].y0 - tiles[5].y0)) == index // 5
+        colour = np.arange(3 * index, 3 * index + 3) * 5
+        for x, y, brighter in ((0.25, 0.75, 120), (0.75, 0.75, 0), (0.25, 0.25, 0), (0.75, 0.25, 0)):
+            pixel = picture[int(tile.y0 + y * tile.height), int(tile.x0 + x * tile.width)]
+            assert pixel.tolist() == (colour + brighter).tolist()
 
 
 def test_gallery_shows_red_as_red() -> None:

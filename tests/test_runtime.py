@@ -82,7 +82,14 @@ def test_determinism_is_asked_for() -> None:
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
-def test_setting_up_loads_no_compiler() -> None:  # which takes longer than all that is imported for it
+def test_a_compiler_hears_of_determinism(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", told.append)
+    runtime.start(params(deterministic=True, compile=True))
+    assert told == [True]
+
+
+def test_setting_up_loads_no_compiler() -> None:  # which takes a second
     code = "import sys; from src import runtime; runtime.start(runtime.REFERENCE); print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "torch" in result.stdout.split()

@@ -348,10 +348,12 @@ def test_workers_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         for name, process in (("1", first), ("2", second)):
             path = tmp_path / "celery" / f"dvc-exp-worker-{name}.json"
             path.write_text(json.dumps({"pid": process.pid}), encoding="utf-8")
-        study.start_workers(2)
-        shares = [set(psutil.Process(process.pid).cpu_affinity()) for process in (first, second)]
-        first.kill()
-        second.kill()
+        try:
+            study.start_workers(2)
+            shares = [set(psutil.Process(process.pid).cpu_affinity()) for process in (first, second)]
+        finally:
+            first.kill()
+            second.kill()
     assert commands == [("queue", "start", "--jobs", "2")]
     assert shares[0] | shares[1] == cores
     assert len(cores) == 1 or (abs(len(shares[0]) - len(shares[1])) <= 1 and not shares[0] & shares[1])
