@@ -10,11 +10,12 @@ EXPLODED = 1e3
 
 
 def learns(rows: Sequence[LayerSignal], optimizer: OptimizerParams, steps: int) -> bool:
-    """Whether a network will begin to learn within a number of steps.
+    """Whether a network can begin to learn within a number of steps.
 
-    It will when its steps, as large as the first one, move its layers by their own size in all, and its outputs have
+    It can when its steps, as large as the first one, move its layers by their own size in all, and its outputs have
     not exploded. A step only counts as far as a layer's inputs differ between images: a layer that gets the same
-    for every image can move as it likes and tell none of them apart.
+    for every image can move as it likes and tell none of them apart. That is necessary and not enough: where the
+    signal is smaller than the steps of the biases, it depends on the order of the images whether it is lost.
 
     Args:
         rows: of all layers, from the first to the last, as training finds them (after a transfer).
