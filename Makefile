@@ -16,10 +16,12 @@ help: ## list the targets
 
 setup: $(READY) ## make .venv with the exact packages of requirements.txt
 
-# The copy of requirements.txt is written last, so a set-up that was interrupted starts again.
+# The copy of requirements.txt is written last, so a set-up that was interrupted starts again. Not `venv --clear`: where
+# .venv is a link, it empties what the link points to.
 $(READY): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12")'
-	$(PYTHON) -m venv --clear .venv
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	cp requirements.txt $(READY)
 
