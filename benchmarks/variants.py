@@ -74,10 +74,7 @@ def more_threads(case: Case) -> Project:
 
 
 def compiled(case: Case) -> Project:
-    way = Project(case)
-    torch.use_deterministic_algorithms(True)  # as `runtime.start` does it for `runtime.compile`
-    way.network.compile()
-    return way
+    return Project(case, compiled=True)
 
 
 VARIANTS = {

@@ -212,11 +212,17 @@ def torchvision_network(case: Case) -> nn.Module:
 
 
 class Project(Way):
-    """This project as `dvc repro` trains with params.yaml, but for the size of images and batches."""
+    """This project as `dvc repro` trains with params.yaml, but for the size of images and batches.
 
-    def __init__(self, case: Case) -> None:
+    Args:
+        compiled: with `runtime.compile`, whatever params.yaml says.
+    """
+
+    def __init__(self, case: Case, *, compiled: bool = False) -> None:
         super().__init__(case)
-        self.params = load(TrainingParams).model_copy(update={"batch_size": case.batch})
+        params = load(TrainingParams)
+        runtime = params.runtime.model_copy(update={"compile": compiled or params.runtime.compile})
+        self.params = params.model_copy(update={"batch_size": case.batch, "runtime": runtime})
         self.runtime = start(self.params.runtime)
         self.precision = next(name for name, dtype in DTYPES.items() if dtype == self.runtime.dtype)
         dataset = synthetic(case).to(self.runtime.device)
