@@ -119,8 +119,9 @@ def outcome(row: Mapping[str, str]) -> str:
     if row["error"]:
         return row["error"]
     verdict = {"yes": "learned", "no": "did not learn"}.get(row["learned"], "not trained")
-    predicted = {"": "", row["learned"]: ", as predicted"}.get(row["predicted"], ", against the prediction")
-    return f"best validation accuracy {row['best_validation_accuracy']}: {verdict}{predicted}"
+    foreseen = {"": "", "seed": ", left to the seed", row["learned"]: ", as predicted"}
+    said = foreseen.get(row["predicted"], ", against the prediction")
+    return f"best validation accuracy {row['best_validation_accuracy']}: {verdict}{said}"
 
 
 def check() -> None:

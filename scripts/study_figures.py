@@ -32,7 +32,7 @@ def draw(table: Path, folder: Path) -> list[Path]:
 
     - <scale>-layers.png: activations and gradients of VGG16 by layer when its training starts
     - <scale>-curves.png: validation accuracy by epoch, where there is more than one
-    - <scale>-prediction.png: accuracy against the size of the first step
+    - <scale>-prediction.png: movement and weakest signal of each run, and whether it learned
     """
     rows = read_rows(table)
     tables = {name: read_rows(folder / f"{name}.csv") for name in ("layers", "curves")}
@@ -104,25 +104,31 @@ def curves(runs: Mapping[str, Row], table: Sequence[Row]) -> Figure:
 
 @styled
 def prediction(rows: Sequence[Row]) -> Figure:
-    """Draw the best accuracy of each run against the movement of its layers, which the rule looks at."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    """Draw each run where the rule sees it, by movement and weakest signal of its layers, and what came of it."""
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.subplots()
-    for predicted, colour, marker in (("yes", COLOURS[0], "o"), ("no", COLOURS[1], "X")):
-        mine = [row for row in rows if row["predicted"] == predicted and row["best_validation_accuracy"]]
-        if mine:
-            moved, accuracy = ([float(row[key]) for row in mine] for key in ("movement", "best_validation_accuracy"))
-            label = "predicted to learn" if predicted == "yes" else "predicted not to learn"
-            axes.scatter(moved, accuracy, color=colour, marker=marker, alpha=0.8, label=label)
-    axes.axvline(1, color="0.4", linestyle="--", label="1: as far as the weights are large")
+    seen = [row for row in rows if row["movement"] and row["learned"]]
+    for predicted, colour in (("yes", COLOURS[2]), ("seed", COLOURS[4]), ("no", COLOURS[1])):
+        for learned, marker in (("yes", "o"), ("no", "X")):
+            mine = [row for row in seen if (row["predicted"], row["learned"]) == (predicted, learned)]
+            if mine:
+                moved, signal = ([float(row[key]) for row in mine] for key in ("movement", "weakest_signal"))
+                said = "left to the seed" if predicted == "seed" else f"predicted {predicted}"
+                label = f"{said}: {len(mine)} {'learned' if learned == 'yes' else 'did not learn'}"
+                axes.scatter(moved, signal, s=60, color=colour, marker=marker, alpha=0.7, label=label)
+    axes.axvline(1, color="0.4", linestyle="--", linewidth=1)
+    for rate in sorted({float(row["optimizer.lr"]) for row in seen if row["optimizer.name"] == "adam"}):
+        axes.axhline(rate, color="0.4", linestyle="--", linewidth=1)
     axes.set(
         xscale="log",
+        yscale="log",
         xlabel="movement: steps x (first step / weights x share of inputs that differ), summed over layers",
-        ylabel="best accuracy on validation images",
-        title="Prediction before training and what came of it; a mark a run",
+        ylabel="weakest signal of a layer before training",
+        title="Prediction before training and what came of it; a mark a run\n"
+        "Dashed: a movement of 1, and Adam's learning rate",
     )
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
-    axes.legend()
+    legend(axes)
     return figure
 
 

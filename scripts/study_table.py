@@ -18,7 +18,7 @@ from src.files import write_csv
 from src.inspection import LayerSignal, below
 from src.optimization import OptimizerParams
 from src.params import Section, load
-from src.prediction import learned, learns, movement
+from src.prediction import learned, learns, movement, weakest_signal
 
 NETWORKS = ("vgg11", "vgg16")
 SCORES = ("train/loss", "train/accuracy", "validation/loss", "validation/accuracy")
@@ -26,12 +26,13 @@ COLUMNS = (
     *("name", "scale", "cell", *VARIED, "commit", "code"),
     *("vgg11_layers_below_eps", "vgg11_predicted", "vgg11_learned"),
     *("vgg11_final_validation_accuracy", "vgg11_best_validation_accuracy", "vgg11_test_accuracy"),
-    *("layers_below_eps_before_transfer", "layers_below_eps_after_transfer", "steps", "movement"),
+    *("layers_below_eps_before_transfer", "layers_below_eps_after_transfer", "steps", "movement", "weakest_signal"),
     *("predicted", "learned", "final_validation_accuracy", "best_validation_accuracy", "test_accuracy"),
     "error",
 )
 """Of study.csv. Without a network's name they are VGG16's. `commit` is the experiment's, `code` the one it ran from;
-`movement` is that of src/prediction.py, of all `steps`; `error` says why training ended early."""
+`movement`, of all `steps`, and `weakest_signal` are those of src/prediction.py, as is what is `predicted`: yes, no or
+seed. `error` says why training ended early."""
 CURVE_COLUMNS = ("name", "network", "epoch", *SCORES)
 LAYER_COLUMNS = ("name", "network", *LayerSignal._fields)
 
@@ -117,6 +118,7 @@ def record(run: Run, commit: str, defaults: Mapping[str, Value]) -> Record:
         "layers_below_eps_after_transfer": str(below(after, optimizer.eps)),
         "steps": str(steps["vgg16"]),
         "movement": f"{steps['vgg16'] * movement(after, optimizer):.3g}",
+        "weakest_signal": f"{weakest_signal(after):.2g}",
     }
     for network, layers in (("vgg11", init["vgg11"]), ("vgg16", after)):
         prefix = "vgg11_" if network == "vgg11" else ""
@@ -125,7 +127,7 @@ def record(run: Run, commit: str, defaults: Mapping[str, Value]) -> Record:
         row[f"{prefix}best_validation_accuracy"] = f"{max(validation):.4f}"
         row[f"{prefix}test_accuracy"] = f"{test[network]['accuracy']:.4f}"
         if steps[network]:  # of a network that is not trained nothing is expected
-            row[f"{prefix}predicted"] = yes(learns(layers, optimizer, steps[network]))
+            row[f"{prefix}predicted"] = learns(layers, optimizer, steps[network])
             row[f"{prefix}learned"] = yes(learned(max(validation), classes))
     return Record(
         row,
@@ -229,25 +231,34 @@ def summary(rows: Sequence[Row]) -> str:
 def cells(rows: Sequence[Row]) -> str:
     lines = [
         "| cell | seeds | VGG11: validation accuracy | VGG16: layers below eps, before → after transfer | movement "
-        "| predicted to learn | learned | best validation accuracy | test accuracy |",
-        "|---|---:|---:|---:|---:|---|---|---:|---:|",
+        "| weakest signal | predicted to learn | learned | best validation accuracy | test accuracy |",
+        "|---|---:|---:|---:|---:|---:|---|---|---:|---:|",
     ]
     for cell in dict.fromkeys(row["cell"] for row in rows):
         group = [row for row in rows if row["cell"] == cell]
         vgg11 = spread([row for row in group if row["vgg11_learned"]], "vgg11_best_validation_accuracy")
-        before, after, moved = (
-            span(group, column)
-            for column in ("layers_below_eps_before_transfer", "layers_below_eps_after_transfer", "movement")
-        )
+        below_eps = " → ".join(span(group, f"layers_below_eps_{when}_transfer") for when in ("before", "after"))
+        moved, signal = span(group, "movement"), span(group, "weakest_signal")
         verdicts = " | ".join(share(group, column) for column in ("predicted", "learned"))
         scores = " | ".join(spread(group, column) for column in ("best_validation_accuracy", "test_accuracy"))
-        lines.append(f"| {cell} | {len(group)} | {vgg11} | {before} → {after} | {moved} | {verdicts} | {scores} |")
+        lines.append(f"| {cell} | {len(group)} | {vgg11} | {below_eps} | {moved} | {signal} | {verdicts} | {scores} |")
     for title, prefix in (("VGG16", ""), ("VGG11", "vgg11_")):
-        judged = [row for row in distinct(rows, prefix) if row[f"{prefix}predicted"] and row[f"{prefix}learned"]]
-        missed = [row for row in judged if row[f"{prefix}predicted"] != row[f"{prefix}learned"]]
-        misses = f"; misses: {', '.join(row['name'] for row in missed)}" if missed else ""
-        lines.append(f"\nPrediction for {title}: {len(judged) - len(missed)} of {len(judged)} runs{misses}.")
+        lines.append(f"\n{title}: {hits(distinct(rows, prefix), prefix)}.")
     return "\n".join(lines)
+
+
+def hits(rows: Sequence[Row], prefix: str) -> str:
+    """How often the prediction was right, where it was wrong, and how often it left it to the seed."""
+    judged = [row for row in rows if row[f"{prefix}predicted"] and row[f"{prefix}learned"]]
+    open_ = [row for row in judged if row[f"{prefix}predicted"] == "seed"]
+    missed = [row for row in judged if row not in open_ and row[f"{prefix}predicted"] != row[f"{prefix}learned"]]
+    text = f"predicted rightly in {len(judged) - len(open_) - len(missed)} of {len(judged) - len(open_)} runs"
+    if missed:
+        text += f"; misses: {', '.join(row['name'] for row in missed)}"
+    if open_:
+        began = sum(row[f"{prefix}learned"] == "yes" for row in open_)
+        text += f"; left to the seed in {len(open_)}, of which {began} learned"
+    return text
 
 
 def distinct(rows: Sequence[Row], prefix: str) -> list[Row]:
@@ -267,10 +278,12 @@ def span(rows: Sequence[Row], column: str) -> str:
 
 
 def share(rows: Sequence[Row], column: str) -> str:
+    """A verdict, or how often each was given."""
     values = [row[column] for row in rows if row[column]]
-    if len(set(values)) == 1:
+    counts = {value: values.count(value) for value in ("yes", "no", "seed") if value in values}
+    if len(counts) == 1:
         return values[0]
-    return f"yes in {values.count('yes')} of {len(values)}" if values else "?"
+    return ", ".join(f"{value} in {count}" for value, count in counts.items()) or "?"
 
 
 def spread(rows: Sequence[Row], column: str) -> str:

@@ -1,6 +1,7 @@
 """Whether a network will learn, said from its layers before the first step of training, and whether it did."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from src.inspection import LayerSignal
 from src.optimization import OptimizerParams
@@ -8,19 +9,34 @@ from src.optimization import OptimizerParams
 EXPLODED = 1e3
 """Standard deviation of the logits from which the first steps serve only to make them smaller."""
 
+Verdict = Literal["yes", "no", "seed"]
 
-def learns(rows: Sequence[LayerSignal], optimizer: OptimizerParams, steps: int) -> bool:
-    """Whether a network can begin to learn within a number of steps.
 
-    It can when its steps, as large as the first one, move its layers by their own size in all, and its outputs have
-    not exploded. A step only counts as far as a layer's inputs differ between images: a layer that gets the same
-    for every image can move as it likes and tell none of them apart. That is necessary and not enough: where the
-    signal is smaller than the steps of the biases, it depends on the order of the images whether it is lost.
+def learns(rows: Sequence[LayerSignal], optimizer: OptimizerParams, steps: int) -> Verdict:
+    """Whether a network begins to learn within a number of steps: "yes", "no", or "seed" where the seed decides.
+
+    It cannot if its steps, as large as the first one, do not move its layers by their own size in all, or if its
+    outputs have exploded. A step only counts as far as a layer's inputs differ between images: a layer that gets the
+    same for every image can move as it likes and tell none of them apart.
+
+    Where it can, Adam's first steps move the biases by the learning rate, however small their gradients (as long as
+    they are above eps). If that is more than what differs between images in some layer, it depends on the order of
+    the images, and so on the seed, whether the steps agree on a direction or drown the signal. SGD's steps shrink
+    with the gradients and drown nothing.
 
     Args:
         rows: of all layers, from the first to the last, as training finds them (after a transfer).
     """
-    return rows[-1].activation_std < EXPLODED and steps * movement(rows, optimizer) >= 1
+    if not (rows[-1].activation_std < EXPLODED and steps * movement(rows, optimizer) >= 1):
+        return "no"
+    if optimizer.name == "adam" and weakest_signal(rows) < optimizer.lr:
+        return "seed"
+    return "yes"
+
+
+def weakest_signal(rows: Sequence[LayerSignal]) -> float:
+    """The smallest standard deviation over images that the outputs of a layer have, before the ReLU."""
+    return min(row.activation_std * row.image_share for row in rows)
 
 
 def movement(rows: Sequence[LayerSignal], optimizer: OptimizerParams) -> float:

@@ -6,7 +6,7 @@ import pytest
 
 from src.inspection import LayerSignal
 from src.optimization import OptimizerParams
-from src.prediction import learned, learns, movement, step
+from src.prediction import learned, learns, movement, step, weakest_signal
 
 ADAM = OptimizerParams(name="adam", lr=1e-4, momentum=0.0, weight_decay=0.0, eps=1e-8)
 SGD = OptimizerParams(name="sgd", lr=0.01, momentum=0.9, weight_decay=5e-4, eps=1e-8)
@@ -39,21 +39,32 @@ def test_a_layer_that_sees_the_same_for_every_image_does_not_count() -> None:
 
 def test_weights_must_move_by_their_size_within_the_steps() -> None:
     rows = layers(1e-8, 1e-8)
-    assert learns(rows, ADAM, steps=101)
-    assert not learns(rows, ADAM, steps=99)
-    assert not learns(rows, ADAM, steps=0)
-    assert not learns(layers(1e-12, 1e-12), ADAM, steps=1000)
-    assert learns(layers(1e-12, 1e-12), ADAM.model_copy(update={"eps": 1e-16}), steps=1000)
+    assert learns(rows, ADAM, steps=101) == "yes"
+    assert learns(rows, ADAM, steps=99) == "no"
+    assert learns(rows, ADAM, steps=0) == "no"
+    assert learns(layers(1e-12, 1e-12), ADAM, steps=1000) == "no"
+    assert learns(layers(1e-12, 1e-12), ADAM.model_copy(update={"eps": 1e-16}), steps=1000) == "yes"
+
+
+def test_a_signal_below_the_steps_of_the_biases_leaves_it_to_the_seed() -> None:
+    rows = layers(1e-3, 1e-3, logits=1e-3, share=0.2)
+    assert weakest_signal(rows) == pytest.approx(2e-4)
+    assert learns(rows, ADAM, steps=1000) == "yes"
+    assert learns(rows, ADAM.model_copy(update={"lr": 3e-4}), steps=1000) == "seed"
+    weak = rows[0]._replace(image_share=0.05)
+    assert learns([weak, rows[1]], ADAM, steps=1000) == learns([rows[0], weak], ADAM, steps=1000) == "seed"
+    assert learns([weak, rows[1]], SGD, steps=1000) == "yes"  # its steps are small where gradients are
+    assert learns([weak, rows[1]], ADAM, steps=10) == "no"
 
 
 @pytest.mark.parametrize("gradient", [math.inf, math.nan])
 def test_gradients_that_are_not_finite_move_nothing_to_a_useful_place(gradient: float) -> None:
-    assert not learns(layers(1e-3, gradient), ADAM, steps=1000)
+    assert learns(layers(1e-3, gradient), ADAM, steps=1000) == "no"
 
 
 @pytest.mark.parametrize("logits", [1e4, math.inf, math.nan])
 def test_exploded_outputs_do_not_learn(logits: float) -> None:
-    assert not learns(layers(1.0, 1.0, logits=logits), ADAM, steps=1000)
+    assert learns(layers(1.0, 1.0, logits=logits), ADAM, steps=1000) == "no"
 
 
 def test_learned_is_half_as_good_again_as_guessing() -> None:

@@ -131,7 +131,7 @@ def experiment(head: str, name: str, changes: dict[str, str]) -> str:
     curves = "step\tvalue\n1\t{}\n2\t{}\n"
     files = {
         "params.yaml": with_settings(RUN.settings | changes),
-        "results/inspect_init/layers.csv": LAYERS + "vgg11,conv1_1,0.1,1e-7,0.01,0.9\nvgg11,fc8,1e-6,1e-9,0.01,0.3\n",
+        "results/inspect_init/layers.csv": LAYERS + "vgg11,conv1_1,0.1,1e-7,0.01,0.9\nvgg11,fc8,1e-3,1e-9,0.01,0.3\n",
         "results/inspect_transfer/layers.csv": LAYERS
         + "before_transfer,conv1_1,0.1,1e-12,0.01,0.9\nbefore_transfer,fc8,1e-9,1e-12,0.01,0.3\n"
         + "after_transfer,conv1_1,0.1,1e-12,0.01,0.9\nafter_transfer,fc8,1e-9,1e-12,0.01,0.3\n",
@@ -184,6 +184,7 @@ def test_a_row_from_an_experiment(commit: str) -> None:
         "layers_below_eps_after_transfer": "2",
         "steps": "5280",  # 30 epochs of 176 batches
         "movement": "0.01",  # 5,280 x 1e-8 / 0.01 x (1 + 0.9)
+        "weakest_signal": "3e-10",
         "predicted": "no",
         "learned": "no",
         "test_accuracy": "0.1000",
@@ -220,10 +221,10 @@ def test_tables_are_brought_up_to_date_and_keep_other_runs(commit: str) -> None:
     assert study_table.recorded(Run("n", "s", "c", 1, RUN.settings | {"seed": "5"}), rows, VALUES) is None
     text = study_table.summary(rows)
     assert text.index("At `presets/tiny`:") < text.index("At `presets/big`:")
-    assert "| normal-none | 1 | 0.4000 | 2 → 2 | 0.01 | no | no | 0.1000 | 0.1000 |" in text
-    assert "| normal-none | 1 | - | ? → ? | ? | ? | no | - | - |" in text
-    assert "Prediction for VGG16: 1 of 1 runs.\n" in text
-    assert "Prediction for VGG11: 1 of 1 runs.\n" in text
+    assert "| normal-none | 1 | 0.4000 | 2 → 2 | 0.01 | 3e-10 | no | no | 0.1000 | 0.1000 |" in text
+    assert "| normal-none | 1 | - | ? → ? | ? | ? | ? | no | - | - |" in text
+    assert "VGG16: predicted rightly in 1 of 1 runs.\n" in text
+    assert "VGG11: predicted rightly in 1 of 1 runs.\n" in text
 
     written = study_figures.draw(table, folder)
     assert {path.name for path in written} == {
@@ -232,17 +233,29 @@ def test_tables_are_brought_up_to_date_and_keep_other_runs(commit: str) -> None:
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
 
 
-def test_mean_spread_and_misses() -> None:
+def test_mean_spread_misses_and_what_is_left_to_the_seed() -> None:
     rows = [
         dict.fromkeys(study_table.COLUMNS, "")
-        | {"name": f"s-c-{seed}", "scale": "s", "cell": "c", "seed": str(seed), "predicted": "yes", "learned": learned}
-        | {"best_validation_accuracy": accuracy, "movement": f"{4 - int(seed):g}"}
-        for seed, learned, accuracy in ((0, "yes", "0.4"), (1, "no", "0.1"))
+        | {"name": f"s-c-{seed}", "scale": "s", "cell": "c", "seed": str(seed), "predicted": said, "learned": learned}
+        | {"best_validation_accuracy": accuracy, "movement": f"{4 - int(seed):g}", "weakest_signal": f"1e-0{seed}"}
+        for seed, said, learned, accuracy in (
+            (2, "yes", "yes", "0.4"),
+            (3, "yes", "no", "0.1"),
+            (1, "seed", "yes", "0.4"),
+        )
     ]
+    text = study_table.summary(rows[:2])
+    assert "| c | 2 | - | ? → ? | 1 to 2 | 1e-03 to 1e-02 | yes | yes in 1, no in 1 | 0.2500 ± 0.2121 | - |" in text
+    assert "VGG16: predicted rightly in 1 of 2 runs; misses: s-c-3." in text
+    assert "VGG11: predicted rightly in 0 of 0 runs." in text
     text = study_table.summary(rows)
-    assert "| c | 2 | - | ? → ? | 3 to 4 | yes | yes in 1 of 2 | 0.2500 ± 0.2121 | - |" in text
-    assert "Prediction for VGG16: 1 of 2 runs; misses: s-c-1." in text
-    assert "Prediction for VGG11: 0 of 0 runs." in text
+    assert "| yes in 2, seed in 1 | yes in 2, no in 1 |" in text
+    assert "1 of 2 runs; misses: s-c-3; left to the seed in 1, of which 1 learned." in text
+    assert [study.outcome(row).partition(": ")[2] for row in rows] == [
+        "learned, as predicted",
+        "did not learn, against the prediction",
+        "learned, left to the seed",
+    ]
 
 
 def test_a_vgg11_that_many_runs_share_counts_once() -> None:
@@ -252,7 +265,7 @@ def test_a_vgg11_that_many_runs_share_counts_once() -> None:
         | {"vgg11_predicted": "yes", "vgg11_learned": "no"}
         for name in ("paper", "all")
     ]
-    assert "Prediction for VGG11: 0 of 1 runs; misses: paper." in study_table.summary(rows)
+    assert "VGG11: predicted rightly in 0 of 1 runs; misses: paper." in study_table.summary(rows)
 
 
 def test_the_page_has_a_place_for_the_cells() -> None:
@@ -378,11 +391,16 @@ def test_an_overflow_is_a_result(commit: str, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_process_is_alive_when_it_is_the_one_that_was_noted(tmp_path: Path) -> None:
     path = tmp_path / "worker.json"
-    assert not study.is_alive(path, "sleep")
-    with subprocess.Popen(["sleep", "60"]) as process:
+    assert not study.is_alive(path, "cat")
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write("there\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "there\n"  # before it has started it has no command line yet
         path.write_text(json.dumps({"pid": process.pid}), encoding="utf-8")
-        assert study.is_alive(path, "sleep")
+        assert study.is_alive(path, "cat")
         assert not study.is_alive(path, "queue-worker")
         process.kill()
         process.wait()
-    assert not study.is_alive(path, "sleep")
+    assert not study.is_alive(path, "cat")
