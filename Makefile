@@ -45,7 +45,7 @@ study-list: $(READY) ## what of the study is done and what is left
 
 STOPS ?= 100
 test: lint ## lint, types, tests
-	python -m pytest --numprocesses 2 --dist loadfile
+	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 torture: $(READY) ## stop a training stage a hundred times, compare bytes; CIFAR10_URL=... for CIFAR-10, STOPS=N
 	python -m tests.torture --stops $(STOPS)

@@ -1,14 +1,16 @@
-"""Small data and settings that several tests use."""
+"""Small data and settings that several tests use, and how the tests share a machine."""
 
+import os
 from collections.abc import Iterator
 
+import psutil
 import pytest
 import torch
 
 from src.batches import AugmentParams
 from src.dataset import Dataset, ImageFormat
 from src.optimization import OptimizerParams, ScheduleParams
-from src.runtime import RuntimeParams
+from src.runtime import RuntimeParams, cores
 from src.training import TrainingParams
 
 FORMAT = ImageFormat(
@@ -44,6 +46,29 @@ def coloured_squares(count: int, seed: int = 0) -> Dataset:
         row, column = divmod(label, 4)
         image[:, 8 * row + 2 : 8 * row + 10, 8 * column : 8 * column + 8] = 220
     return Dataset(images, labels, FORMAT)
+
+
+LONGEST = ("test_pipeline.py", "test_torture.py", "test_distributed.py", "test_training.py")
+"""The files that take longest, the longest first."""
+
+
+def pytest_configure() -> None:
+    """Give each worker of pytest-xdist, and what its tests start, cores of its own.
+
+    On shared cores the threads of one process spin while those of another compute, which takes several times as long.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ and hasattr(psutil.Process, "cpu_affinity"):
+        index, count = int(os.environ["PYTEST_XDIST_WORKER"][2:]), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        process = psutil.Process()
+        allowed = process.cpu_affinity()
+        process.cpu_affinity(allowed[index::count] or allowed)
+        torch.set_num_threads(cores())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker is alone with one of them at the end."""
+    order = {name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(autouse=True)

@@ -63,7 +63,7 @@ class Stage:
             "precision": "fp32",
             "devices": "2",
             "init": "kaiming",
-            "batch_size": "16",
+            "batch_size": "20",
             "epochs": "3",
         }
         lines = []
