@@ -21,7 +21,7 @@ SETS = {
         *("pretrained-4-convolutions", "pretrained-4-fully_connected", "pretrained-4-paper"),
     ),
     "N(0, 0.01²) without VGG11, by remedy": (
-        *("normal-none", "eps-1e-12-none", "eps-1e-16-none", "pixels-255-none", "std-0.02-none", "std-0.1-none"),
+        *("normal-none", "eps-1e-12-none", "eps-1e-16-none", "pixels-255-none", "std-0.02-none", "std-0.03-none"),
     ),
 }
 """The cells that are compared in one panel."""
