@@ -7,6 +7,7 @@ from benchmarks.comparison import Comparison
 from benchmarks.flops import parameters, training_flops
 from benchmarks.pipeline import Finished, OnCifar10
 from benchmarks.ways import device
+from scripts.page import table
 
 PAGE = Path("docs", "benchmarks.md")
 ADAM_BYTES = 7 * 4  # a weight: weight, gradient and two moments read, weight and moments written, all float32
@@ -18,12 +19,6 @@ class Target(NamedTuple):
     goal: str
     measured: str
     met: bool
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, first column to the left, the others to the right."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def share(comparison: Comparison, way: str) -> float:

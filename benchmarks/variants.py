@@ -16,7 +16,7 @@ import torch
 from benchmarks import machine, report
 from benchmarks.ways import Case, Project, cases, device
 from benchmarks.workers import Worker, interleave, median
-from scripts.page import insert
+from scripts.page import insert, table
 from src import cli
 from src.runtime import cores
 
@@ -120,7 +120,7 @@ def main() -> None:
     rounds = " and ".join(f"{count} at {side} px" for side, count in ROUNDS.items())
     text = (
         f"{machine.describe()}. Time of a step as a multiple of the time as it is: median of rounds ({rounds}), "
-        f"with the lowest and highest.\n\n{report.table(['candidate', 'predicted', *map(str, vgg16)], rows)}"
+        f"with the lowest and highest.\n\n{table(['candidate', 'predicted', *map(str, vgg16)], rows)}"
     )
     print(text)
     insert(report.PAGE, f"variants {device().type}", text)

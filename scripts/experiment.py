@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from scripts import page
 from src import cli
 from src.errors import InputError
 from src.files import write_text
@@ -89,9 +90,8 @@ def table(metrics: Path) -> str:
     """Scores of the networks as a Markdown table."""
     scores: dict[str, dict[str, float]] = json.loads(metrics.read_text(encoding="utf-8"))
     names = list(next(iter(scores.values())))
-    rows = [["test", *names], ["---"] + ["---:"] * len(names)]
-    rows += [[network, *(f"{values[name]:.4f}" for name in names)] for network, values in scores.items()]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    rows = [[network, *(f"{values[name]:.4f}" for name in names)] for network, values in scores.items()]
+    return page.table(["test", *names], rows)
 
 
 def dvc(*arguments: str, folder: Path | None = None) -> None:

@@ -1,10 +1,17 @@
 """Measured tables in pages that are otherwise written by hand."""
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from src.errors import InputError
 from src.files import write_text
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], first: str = "---") -> str:
+    """A Markdown table: columns to the right, the first to the left or as its `first`, such as `---:`, says."""
+    lines = [header, [first] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def insert(path: Path, name: str, text: str) -> None:

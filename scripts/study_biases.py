@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from scripts.page import insert
+from scripts import page
 from src import cli, dataset, runtime
 from src.batches import AugmentParams, shuffled
 from src.dataset import Dataset
@@ -45,7 +45,7 @@ def main() -> None:
             for loss in islice(training_losses(train, seed, biases=biases), arguments.steps // BLOCK):
                 curves[name].append(loss)
                 print(f"{name}: step {BLOCK * len(curves[name])}: loss {loss:.4f}", flush=True)
-    insert(PAGE, "biases", table(curves))
+    page.insert(PAGE, "biases", table(curves))
 
 
 def training_losses(train: Dataset, seed: int, *, biases: bool) -> Iterator[float]:
@@ -72,12 +72,11 @@ def moved(network: nn.Module, *, biases: bool) -> list[nn.Parameter]:
 
 def table(curves: dict[str, list[float]]) -> str:
     """The curves as a Markdown table, a column each."""
-    count = min(len(losses) for losses in curves.values())
-    lines = [["steps", *curves], ["---:"] * (len(curves) + 1)]
-    for index in range(count):
-        first, last = BLOCK * index + 1, BLOCK * (index + 1)
-        lines.append([f"{first} to {last}", *(f"{losses[index]:.4f}" for losses in curves.values())])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    rows = [
+        [f"{BLOCK * index + 1} to {BLOCK * (index + 1)}", *(f"{loss:.4f}" for loss in losses)]
+        for index, losses in enumerate(zip(*curves.values(), strict=False))
+    ]
+    return page.table(["steps", *curves], rows, first="---:")
 
 
 if __name__ == "__main__":

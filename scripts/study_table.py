@@ -250,14 +250,13 @@ def cells(rows: Sequence[Row]) -> str:
 def hits(rows: Sequence[Row], prefix: str) -> str:
     """How often the prediction was right, where it was wrong, and how often it left it to the seed."""
     judged = [row for row in rows if row[f"{prefix}predicted"] and row[f"{prefix}learned"]]
-    open_ = [row for row in judged if row[f"{prefix}predicted"] == "seed"]
-    missed = [row for row in judged if row not in open_ and row[f"{prefix}predicted"] != row[f"{prefix}learned"]]
-    text = f"predicted rightly in {len(judged) - len(open_) - len(missed)} of {len(judged) - len(open_)} runs"
+    definite = [row for row in judged if row[f"{prefix}predicted"] != "seed"]
+    missed = [row for row in definite if row[f"{prefix}predicted"] != row[f"{prefix}learned"]]
+    text = f"predicted rightly in {len(definite) - len(missed)} of {len(definite)} runs"
     if missed:
         text += f"; misses: {', '.join(row['name'] for row in missed)}"
-    if open_:
-        began = sum(row[f"{prefix}learned"] == "yes" for row in open_)
-        text += f"; left to the seed in {len(open_)}, of which {began} learned"
+    if left := [row[f"{prefix}learned"] for row in judged if row[f"{prefix}predicted"] == "seed"]:
+        text += f"; left to the seed in {len(left)}, of which {left.count('yes')} learned"
     return text
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.page import insert
+from scripts.page import insert, table
 from src.errors import InputError
 
 
@@ -16,3 +16,8 @@ def test_the_page_keeps_what_is_written_by_hand(tmp_path: Path) -> None:
         assert page.read_text(encoding="utf-8") == f"above\n\n<!-- cpu -->\n\n{text}\n\n<!-- /cpu -->\n\nbelow\n"
     with pytest.raises(InputError, match="has no place for `cuda`"):
         insert(page, "cuda", "new")
+
+
+def test_numbers_stand_to_the_right() -> None:
+    assert table(["name", "n", "m"], [["a", "1", "2"]]) == "| name | n | m |\n| --- | ---: | ---: |\n| a | 1 | 2 |"
+    assert table(["n", "m"], [["1", "2"]], first="---:").splitlines()[1] == "| ---: | ---: |"
