@@ -11,6 +11,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -95,10 +96,24 @@ def table(metrics: Path) -> str:
 
 
 def dvc(*arguments: str, folder: Path | None = None) -> None:
-    """Run DVC; its own messages have said what went wrong when it fails."""
-    command = [sys.executable, "-m", "dvc", *arguments]
-    result = subprocess.run(command, cwd=folder, env=environment(), check=False)
-    if result.returncode:
+    """Run DVC; its own messages have said what went wrong when it fails.
+
+    Ctrl-C reaches DVC as well, and it gets the time to end: `subprocess.run` would kill it after a quarter of a second,
+    and with it what it has put aside of the workspace until it is done.
+    """
+    interrupts: list[int] = []
+    with subprocess.Popen([sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment()) as process:
+        before = signal.signal(signal.SIGINT, lambda number, _frame: interrupts.append(number))
+        try:
+            failed = process.wait() != 0
+        except KeyboardInterrupt:  # SIGTERM, which reaches this process alone
+            process.kill()
+            raise
+        finally:
+            signal.signal(signal.SIGINT, before)
+    if interrupts:
+        raise KeyboardInterrupt
+    if failed:
         raise InputError(f"dvc {arguments[0]} {arguments[1]} failed")
 
 
@@ -107,13 +122,17 @@ def worktree() -> Iterator[Path]:
     """A git worktree of the present commit that uses the cache of this one.
 
     In a shallow clone DVC runs an experiment with --temp and then loses it without a word: git does not fetch from
-    the temporary copy, which lacks the history and does not say so. In a worktree there is nothing to fetch.
+    the temporary copy, which lacks the history and does not say so. In a worktree there is nothing to fetch. The states
+    of training stay here, as DVC takes the worktree for the main workspace.
     """
-    folder = Path(".dvc", "tmp", "worktree").absolute()
+    folder, states = Path(".dvc", "tmp", "worktree").absolute(), Path(".checkpoints").absolute()
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     git("worktree", "prune")
     git("worktree", "add", "--force", "--detach", str(folder))
     try:
         dvc("cache", "dir", "--quiet", "--local", str(folder.parent.parent / "cache"), folder=folder)
+        states.mkdir(exist_ok=True)
+        (folder / states.name).symlink_to(states)
         yield folder
     finally:
         git("worktree", "remove", "--force", str(folder))
@@ -123,16 +142,20 @@ def worktree() -> Iterator[Path]:
 def environment() -> dict[str, str]:
     """An environment for DVC in which git knows who commits: DVC makes a commit of every experiment.
 
-    Where git has no user.name yet, a stand-in is put where the library that DVC uses looks for it. It stays there for
-    DVC's worker, which outlives the command that starts it. The worker and the stages are found by name on PATH.
+    Where git has no user.name or user.email yet, a stand-in is put where the library that DVC uses looks for it. It
+    stays there for DVC's worker, which outlives the command that starts it. The worker and the stages are found by name
+    on PATH, and a path in CIFAR10_URL counts from here, wherever DVC runs.
     """
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    known = subprocess.run(["git", "config", "user.email"], capture_output=True, check=False).stdout
-    if known.strip():
-        return {**os.environ, "PATH": path}
-    config = Path(".dvc", "tmp", "identity", "git", "config").absolute()
-    write_text(config, "[user]\n\tname = nobody\n\temail = nobody@localhost\n")
-    return {**os.environ, "PATH": path, "XDG_CONFIG_HOME": str(config.parent.parent)}
+    variables = dict(os.environ)
+    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    if (place := os.environ.get("CIFAR10_URL")) and Path(place).exists():
+        variables["CIFAR10_URL"] = str(Path(place).absolute())
+    keys = ("user.name", "user.email")
+    if not all(subprocess.run(["git", "config", key], capture_output=True, check=False).stdout.strip() for key in keys):
+        config = Path(".dvc", "tmp", "identity", "git", "config").absolute()
+        write_text(config, "[user]\n\tname = nobody\n\temail = nobody@localhost\n")
+        variables["XDG_CONFIG_HOME"] = str(config.parent.parent)
+    return variables
 
 
 def git(*arguments: str) -> bytes:

@@ -67,9 +67,10 @@ def main() -> None:
     if arguments.list:
         print(listing(grid, wanted, done(wanted, defaults), {task.name: task.status for task in queue()}))
         return
+    note_overflows(wanted, {task.name: task for task in queue()}, defaults)
     if not arguments.collect and (left := missing(wanted, defaults)):
         check()
-        waiting = clear(left)
+        waiting = clear(left, defaults)
         for run in left:
             if run.name not in waiting:
                 put(run)
@@ -148,23 +149,24 @@ def queue() -> list[Task]:
     return sorted(tasks, key=lambda task: ("Success", "Failed", "Queued", "Running").index(task.status))
 
 
-def clear(left: Sequence[Run]) -> set[str]:
+def clear(left: Sequence[Run], defaults: Mapping[str, Value]) -> set[str]:
     """Make room in the queue for the runs that are left; returns the names of those that are in it already.
 
-    What a stopped machine left `Running` is ended, what failed is taken out, and an experiment of the same name with
-    other parameters, which the new one would collide with, is removed.
+    What a stopped machine left `Running` is ended, what failed is taken out, and so is what has other parameters, the
+    grid having changed since. An experiment of the same name, which the new one would collide with, is removed.
     """
-    names, waiting = {run.name for run in left}, set()
+    runs_left, waiting = {run.name: run for run in left}, set()
     for task in queue():
-        if task.name not in names:
+        if task.name not in runs_left:
             continue
-        if task.status == "Queued" or (task.status == "Running" and (runs_still(task) or worker_runs())):
+        alive = task.status == "Queued" or (task.status == "Running" and (runs_still(task) or worker_runs()))
+        if alive and is_of(task, runs_left[task.name], defaults):
             waiting.add(task.name)
             continue
         if task.status == "Running":
             dvc("queue", "kill", task.revision)
         dvc("queue", "remove", "--quiet", task.revision)
-    for name in names - waiting:
+    for name in runs_left.keys() - waiting:
         if reference(name):
             dvc("exp", "remove", "--quiet", name)
     return waiting
@@ -233,8 +235,9 @@ def note_overflows(wanted: Sequence[Run], tasks: Mapping[str, Task], defaults: M
     """Give each run whose numbers overflowed a row in study.csv; DVC keeps no experiment of what failed."""
     records = []
     for run in missing(wanted, defaults):
-        if run.name in tasks and tasks[run.name].status == "Failed":
-            log = dvc_output("queue", "logs", tasks[run.name].revision)
+        task = tasks.get(run.name)
+        if task and task.status == "Failed" and is_of(task, run, defaults):
+            log = dvc_output("queue", "logs", task.revision)
             if reason := NOT_FINITE.search(log):
                 records.append(study_table.failed(run, reason[1], defaults))
     if records:
@@ -248,6 +251,11 @@ def collect(wanted: Sequence[Run], defaults: Mapping[str, Value]) -> list[Path]:
     study_table.write(TABLE, FOLDER, records, [run.name for run in wanted])
     insert(PAGE, "cells", study_table.summary(study_table.read_rows(TABLE)))
     return study_figures.draw(TABLE, FOLDER)
+
+
+def is_of(task: Task, run: Run, defaults: Mapping[str, Value]) -> bool:
+    """Whether a task was queued with the parameters that the run of its name has now."""
+    return study_table.matches(run, parameters(study_table.show(task.revision, "params.yaml")), defaults)
 
 
 def runs_still(task: Task) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from scripts.study_table import Row, read_rows
 from src.figures import save, styled
@@ -21,7 +21,12 @@ SETS = {
         *("pretrained-4-convolutions", "pretrained-4-fully_connected", "pretrained-4-paper"),
     ),
     "N(0, 0.01²) without VGG11, by remedy": (
-        *("normal-none", "eps-1e-12-none", "eps-1e-16-none", "pixels-255-none", "std-0.02-none", "std-0.03-none"),
+        *("normal-none", "eps-1e-12-none", "eps-1e-16-none", "pixels-255-none"),
+        *("std-0.02-none", "std-0.03-none", "std-0.05-none"),
+    ),
+    "by the amount of images and of VGG11": (
+        *("fraction-0.5-once-none", "fraction-0.5-once-paper", "kaiming-none", "fraction-0.02-kaiming"),
+        *("pretrained-1-paper", "pretrained-2-paper", "pretrained-4-paper"),
     ),
 }
 """The cells that are compared in one panel."""
@@ -31,7 +36,7 @@ def draw(table: Path, folder: Path) -> list[Path]:
     """Draw what the tables have, for each scale; returns the files written.
 
     - <scale>-layers.png: activations and gradients of VGG16 by layer when its training starts
-    - <scale>-curves.png: validation accuracy by epoch, where there is more than one
+    - <scale>-curves.png: validation accuracy by step, where there is more than one epoch
     - <scale>-prediction.png: movement and weakest signal of each run, and whether it learned
     """
     rows = read_rows(table)
@@ -51,7 +56,7 @@ def draw(table: Path, folder: Path) -> list[Path]:
 @styled
 def layers(runs: Mapping[str, Row], table: Sequence[Row]) -> Figure:
     """Draw a column of panels for each of `SETS`, a line a cell: its first seed."""
-    figure = Figure(figsize=(16, 8), layout="constrained")
+    figure = Figure(figsize=(20, 8), layout="constrained")
     figure.suptitle("Signal and gradient of VGG16 by layer when its training starts, after the transfer")
     grid = figure.subplots(2, len(SETS), sharex=True, sharey="row", squeeze=False)
     below: Any = {"textcoords": "offset points", "verticalalignment": "top"}
@@ -81,24 +86,27 @@ def layers(runs: Mapping[str, Row], table: Sequence[Row]) -> Figure:
 @styled
 def curves(runs: Mapping[str, Row], table: Sequence[Row]) -> Figure:
     """Draw a panel for each of `SETS`, a line a run: the seeds of a cell have one colour."""
-    figure = Figure(figsize=(16, 4.6), layout="constrained")
-    figure.suptitle("VGG16: accuracy on validation images by epoch; a line a seed")
-    panels = figure.subplots(1, len(SETS), sharey=True, squeeze=False)[0]
-    for (title, cells), axes in zip(SETS.items(), panels, strict=True):
+    figure = Figure(figsize=(14, 9), layout="constrained")
+    figure.suptitle("VGG16: accuracy on validation images; a dot an epoch, a line a seed")
+    panels = figure.subplots(2, 2, sharex=True, sharey=True)
+    for (title, cells), axes in zip(SETS.items(), panels.flat, strict=True):
         for cell, colour in zip(cells, COLOURS, strict=False):
             label = cell
             for name in (name for name, row in runs.items() if row["cell"] == cell):
                 mine = [row for row in table if (row["name"], row["network"]) == (name, "vgg16")]
                 if mine:
-                    epochs, accuracy = ([float(row[key]) for row in mine] for key in ("epoch", "validation/accuracy"))
-                    axes.plot(epochs, accuracy, marker=".", color=colour, label=label)
+                    accuracy = [float(row["validation/accuracy"]) for row in mine]
+                    done = [float(row["epoch"]) / len(mine) * float(runs[name]["steps"]) for row in mine]
+                    axes.plot(done, accuracy, marker=".", color=colour, label=label)
                     label = "_" + cell  # one entry in the legend for all seeds
-        axes.set(title=title, xlabel="epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set(title=title, xlim=(0, None))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(alpha=0.3)
         legend(axes)
-    panels[0].set_ylabel("accuracy")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("accuracy")
+    for axes in panels[-1]:
+        axes.set_xlabel("step")
     return figure
 
 

@@ -61,17 +61,22 @@ def experiments() -> list[str]:
 
 
 def find(run: Run, commits: Iterable[str], defaults: Mapping[str, Value]) -> str:
-    """The newest commit with the parameters of a run and its results; empty when there is none.
+    """The newest commit with the parameters of a run and its results; empty when there is none."""
+    found = ""
+    for commit in commits:
+        has = commit_parameters(commit)
+        if has and matches(run, has, defaults):
+            found = commit
+    return found
+
+
+def matches(run: Run, has: Mapping[str, Value], defaults: Mapping[str, Value]) -> bool:
+    """Whether these are the parameters of a run.
 
     Keys that only one of both has do not count: an older experiment has no key of a newer option.
     """
     wanted = dict(defaults) | {key: plain(value) for key, value in run.settings.items()}
-    found = ""
-    for commit in commits:
-        has = commit_parameters(commit)
-        if has and all(has[key] == value for key, value in wanted.items() if key in has):
-            found = commit
-    return found
+    return all(has[key] == value for key, value in wanted.items() if key in has)
 
 
 @cache

@@ -67,10 +67,10 @@ class Checkpoint:
             InputError: the file is damaged, or holds anything else.
         """
         self._tidy()
-        if not self.path.exists():
-            return None
         try:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:  # perhaps since a moment ago, when another process came to the end of the same run
+            return None
         except Exception as error:  # damaged archives raise exceptions of every kind
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise InputError(f"{self.path}: no training state ({reason}); remove it to start again") from None
@@ -104,9 +104,9 @@ class Checkpoint:
         stage, _, _ = stage_and_code.rpartition("-")
         for folder in self.folder.parent.glob(f"{stage}-*-*"):
             other_code = not folder.name.startswith(f"{stage_and_code}-")
-            if folder == self.folder or not (other_code or time.time() - folder.stat().st_mtime > KEPT):
-                continue
             try:
+                if folder == self.folder or not (other_code or time.time() - folder.stat().st_mtime > KEPT):
+                    continue
                 with FileLock(folder / "lock", blocking=False):
                     shutil.rmtree(folder, ignore_errors=True)
             except (Timeout, FileNotFoundError):

@@ -1,5 +1,6 @@
 """Training as in section 3.1: mini-batches, cross-entropy, SGD or Adam, a learning rate that may follow validation."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -101,6 +102,8 @@ def fit(
             train_epoch(run, train, epoch, progress, save)
             rate = (len(train) - done) / (time.monotonic() - started)
             scores = run.scores(run.meter.result(), validate(network, validation, runtime))
+            if not math.isfinite(scores["validation/loss"]):
+                raise run.overflow(f"epoch {epoch}, validation", scores["validation/loss"])
             run.end_epoch(scores)
             save()
             log(epoch, scores)
@@ -167,6 +170,13 @@ class Run:
     def learning_rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
+    def overflow(self, where: str, loss: float) -> InputError:
+        """Say that the loss is not finite, and what can be done."""
+        return InputError(
+            f"{where}: the loss is {loss:.4g} at learning rate {self.learning_rate():g}; "
+            "lower optimizer.lr, or change init or image.pixel_scale"
+        )
+
     def position(self) -> str:
         """How far it is, in words."""
         steps = f" and {counted(len(self.meter.losses), 'step')}" if self.meter.losses else ""
@@ -222,10 +232,7 @@ def newest_loss(run: Run, epoch: int) -> float:
     if not finite.all():
         bad = int((~finite).nonzero()[0])
         step = len(run.meter.losses) - len(losses) + bad + 1
-        raise InputError(
-            f"epoch {epoch}, step {step}: the loss is {losses[bad]:.4g} at learning rate {run.learning_rate():g}; "
-            "lower optimizer.lr, or change init or image.pixel_scale"
-        )
+        raise run.overflow(f"epoch {epoch}, step {step}", float(losses[bad]))
     return float(losses[-1])
 
 

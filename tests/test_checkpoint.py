@@ -135,6 +135,13 @@ def test_states_of_other_parameters_are_kept_for_a_week(tmp_path: Path) -> None:
     assert states(tmp_path) == {fresh}
 
 
+def test_a_state_that_another_process_removes_just_now(tmp_path: Path) -> None:
+    gone = tmp_path / ".checkpoints" / f"{checkpoint(tmp_path).folder.name}-gone"
+    gone.parent.mkdir()
+    gone.symlink_to("nowhere")  # listed, and not there when it is looked at
+    assert checkpoint(tmp_path).load() is None
+
+
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """/dev/full takes nothing; PyTorch reports that as a RuntimeError without a reason."""
     run = checkpoint(tmp_path)

@@ -1,11 +1,15 @@
 """Presets as arguments of an experiment; tests/test_pipeline.py runs one."""
 
+import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from scripts.experiment import read_preset, table, unpack
+from scripts import experiment
+from scripts.experiment import environment, read_preset, table, unpack, worktree
 from src.errors import InputError
 
 
@@ -35,6 +39,76 @@ def test_scores_as_a_table(tmp_path: Path) -> None:
         "| --- | ---: | ---: |",
         "| vgg11 | 0.5000 | 1.2346 |",
     ]
+
+
+RUN_DVC = """
+import sys
+from scripts import experiment
+from src import cli
+sys.executable = sys.argv[1]
+cli.run(lambda: experiment.dvc("exp", "run"))
+"""
+SLOW_TO_END = """#!/bin/sh
+trap 'sleep 1; echo tidied; exit 1' INT
+echo started
+while :; do sleep 0.1; done
+"""
+
+
+def test_dvc_has_time_to_end_at_ctrl_c(tmp_path: Path) -> None:
+    """Until it is done, DVC may hold what it has put aside of the workspace."""
+    program = tmp_path / "dvc"
+    program.write_text(SLOW_TO_END, encoding="utf-8")
+    program.chmod(0o755)
+    command = [sys.executable, "-c", RUN_DVC, str(program)]
+    variables = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, env=variables, start_new_session=True, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == "started\n"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "tidied\n", "stopped by SIGINT\n")
+
+
+@pytest.mark.parametrize("known", [(), ("user.email",), ("user.name", "user.email")])
+def test_git_knows_who_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: tuple[str, ...]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))  # without what git knows of whoever runs this
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    subprocess.run(["git", "init", "-q"], check=True)
+    for key in known:
+        subprocess.run(["git", "config", key, "me"], check=True)
+    variables = environment()
+    for key, stand_in in {"user.name": "nobody", "user.email": "nobody@localhost"}.items():
+        output = subprocess.run(["git", "config", key], env=variables, capture_output=True, check=True).stdout.decode()
+        assert output.strip() == ("me" if key in known else stand_in)
+
+
+def test_a_path_of_the_data_counts_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cifar.tar").touch()
+    for place, seen in {
+        "cifar.tar": str(tmp_path / "cifar.tar"),
+        "https://a.b/cifar.tar": "https://a.b/cifar.tar",
+        "": "",
+    }.items():
+        monkeypatch.setenv("CIFAR10_URL", place)
+        assert environment()["CIFAR10_URL"] == seen
+
+
+def test_states_of_training_outlive_the_worktree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(experiment, "dvc", lambda *_arguments, folder: None)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "code"]):
+        subprocess.run([*git, *arguments], check=True)
+    left = tmp_path / ".dvc" / "tmp" / "worktree" / "of a run that was killed"
+    left.mkdir(parents=True)
+    with worktree() as folder:
+        assert not left.exists()
+        (folder / ".checkpoints" / "state").touch()
+    assert not folder.exists()
+    assert (tmp_path / ".checkpoints" / "state").exists()
 
 
 def test_results_replace_what_was_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -328,16 +328,29 @@ def test_the_queue_as_dvc_prints_it(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-@pytest.mark.parametrize(("alive", "calls"), [(True, []), (False, [("queue", "kill"), ("queue", "remove")])])
-def test_what_a_stopped_machine_left_is_cleared(
-    commit: str, monkeypatch: pytest.MonkeyPatch, alive: bool, calls: list[tuple[str, str]]
+KILL_AND_REMOVE = [("queue", "kill"), ("queue", "remove")]
+
+
+@pytest.mark.parametrize(
+    ("status", "alive", "seed", "calls"),
+    [
+        ("Running", True, "0", []),
+        ("Running", False, "0", KILL_AND_REMOVE),  # a stopped machine left it
+        ("Running", True, "1", KILL_AND_REMOVE),  # the grid has changed since
+        ("Queued", False, "0", []),
+        ("Queued", False, "1", [("queue", "remove")]),
+        ("Failed", False, "0", [("queue", "remove")]),
+    ],
+)
+def test_the_queue_is_cleared_of_what_is_not_wanted(
+    commit: str, monkeypatch: pytest.MonkeyPatch, status: str, alive: bool, seed: str, calls: list[tuple[str, str]]
 ) -> None:
     made: list[tuple[str, ...]] = []
-    run = Run("tiny-x-1", "tiny", "x", 1, RUN.settings | {"seed": "1"})
-    monkeypatch.setattr(study, "queue", lambda: [Task("1111111", run.name, "Running")])
+    run = Run("tiny-x", "tiny", "x", 1, RUN.settings | {"seed": seed})
+    monkeypatch.setattr(study, "queue", lambda: [Task(commit[:7], run.name, status)])  # queued with the seed 0
     monkeypatch.setattr(study, "runs_still", lambda _task: alive)
     monkeypatch.setattr(study, "dvc", lambda *arguments: made.append(arguments[:2]))
-    assert study.clear([run]) == ({run.name} if alive else set())
+    assert study.clear([run], VALUES) == (set() if calls else {run.name})
     assert made == calls
 
 
@@ -345,7 +358,7 @@ def test_an_experiment_in_the_way_is_removed(commit: str, monkeypatch: pytest.Mo
     made: list[tuple[str, ...]] = []
     monkeypatch.setattr(study, "queue", list)
     monkeypatch.setattr(study, "dvc", lambda *arguments: made.append(arguments))
-    assert study.clear([RUN]) == set()
+    assert study.clear([RUN], VALUES) == set()
     assert made == [("exp", "remove", "--quiet", RUN.name)]
 
 
@@ -372,21 +385,30 @@ def test_workers_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(cores) == 1 or (abs(len(shares[0]) - len(shares[1])) <= 1 and not shares[0] & shares[1])
 
 
+def queue_of(run: Run, seed: str) -> str:
+    """Commit what DVC keeps of a task that is queued with the parameters of a run and a seed."""
+    write({"params.yaml": with_settings(run.settings | {"seed": seed})})
+    git("commit", "-q", "-a", "-m", "queued")
+    made = git("rev-parse", "HEAD")
+    git("reset", "-q", "--hard", "HEAD^")
+    return made
+
+
 def test_an_overflow_is_a_result(commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    overflowed, broken = (Run(f"tiny-x-{seed}", "tiny", "x", 1, RUN.settings | {"seed": str(seed)}) for seed in (1, 2))
-    logs = {
-        "1111111": "epoch 1\nerror: epoch 1, step 3: the loss is nan at learning rate 0.0001; lower it\nERROR: failed",
-        "2222222": "error: no space left on device",
-    }
-    tasks = {
-        overflowed.name: Task("1111111", overflowed.name, "Failed"),
-        broken.name: Task("2222222", broken.name, "Failed"),
-    }
+    overflowed, broken, changed = (
+        Run(f"tiny-x-{seed}", "tiny", "x", 1, RUN.settings | {"seed": seed}) for seed in ("1", "2", "3")
+    )
+    nan = "epoch 1\nerror: epoch 1, step 3: the loss is nan at learning rate 0.0001; lower it\nERROR: failed"
+    tasks, logs = {}, {}
+    for run, seed, log in ((overflowed, "1", nan), (broken, "2", "error: no space left"), (changed, "4", nan)):
+        revision = queue_of(run, seed)
+        tasks[run.name], logs[revision] = Task(revision, run.name, "Failed"), log
     monkeypatch.setattr(study, "dvc_output", lambda *arguments: logs[arguments[2]])
-    study.note_overflows([overflowed, broken], tasks, VALUES)
+    study.note_overflows([overflowed, broken, changed], tasks, VALUES)
     (row,) = study_table.read_rows(Path("docs", "study.csv"))
+    assert (row["name"], row["learned"]) == (overflowed.name, "no")
     assert row["error"] == "epoch 1, step 3: the loss is nan at learning rate 0.0001; lower it"
-    assert study.missing([overflowed, broken], VALUES) == [broken]
+    assert study.missing([overflowed, broken, changed], VALUES) == [broken, changed]
 
 
 def test_a_process_is_alive_when_it_is_the_one_that_was_noted(tmp_path: Path) -> None:

@@ -279,6 +279,19 @@ def test_the_last_good_state_is_kept_when_the_loss_explodes(tmp_path: Path) -> N
     assert equal(Run(tmp_path / "run")(), whole)
 
 
+def test_a_validation_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    """The last step of an epoch can be the one that overflows, which only validation sees."""
+    whole = Run(tmp_path / "whole")()
+    with pytest.raises(KeyboardInterrupt):
+        Run(tmp_path / "run")(stop_after=2)
+    broken = Run(tmp_path / "run")
+    broken.validation = replace(broken.validation, format=replace(broken.train.format, mean=(math.nan, 0.0, 0.0)))
+    with pytest.raises(InputError, match="epoch 3, validation: the loss is nan at learning rate"):
+        broken()
+    assert list(broken.log) == [1, 2]
+    assert equal(Run(tmp_path / "run")(), whole)
+
+
 def test_one_line_an_epoch_without_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Run(tmp_path)()
     lines = capsys.readouterr().err.splitlines()
