@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from benchmarks.ceilings import Copy, MatrixProduct
 from benchmarks.ways import WAYS, Case, Way, device, parts
 from benchmarks.workers import Worker, interleave, median, peak_memory
+from src.params import load
 from src.runtime import DTYPES, native_dtype
+from src.training import TrainingParams
 
 PARTS_STEPS = 3
 
@@ -51,7 +53,8 @@ def compare(case: Case, rounds: int) -> Comparison:
     """Run all ways and ceilings in turns."""
     print(case, file=sys.stderr)
     ways = {name: Worker(way, case) for name, way in WAYS.items()}
-    products = {precision: Worker(MatrixProduct, precision) for precision in sorted({"fp32", native_precision()})}
+    precisions = {"fp32", native_precision(), load(TrainingParams).runtime.precision} - {"auto"}
+    products = {precision: Worker(MatrixProduct, precision) for precision in sorted(precisions)}
     copy = Worker(Copy)
     try:
         rates = interleave({**ways, **products, "copy": copy}, rounds)

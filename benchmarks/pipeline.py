@@ -245,7 +245,7 @@ class Forward:
     """The forward pass of a model file for one batch of the size of `evaluate`'s; `work` is images."""
 
     def __init__(self, model: Path, test: Path) -> None:
-        self.runtime = start(load(RuntimeOnly).runtime)
+        self.runtime = start(load(RuntimeOnly).runtime.model_copy(update={"devices": 1}))
         saved, images = model_file.load(model), dataset.load(test).images[:BATCH]
         self.network = self.runtime.place(saved.network).eval()
         self.images = prepare(images.to(self.runtime.device), saved.format)

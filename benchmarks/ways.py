@@ -212,7 +212,7 @@ def torchvision_network(case: Case) -> nn.Module:
 
 
 class Project(Way):
-    """This project as `dvc repro` trains with params.yaml, but for the size of images and batches.
+    """This project as `dvc repro` trains with params.yaml on one device, but for the size of images and batches.
 
     Args:
         compiled: with `runtime.compile`, whatever params.yaml says.
@@ -221,7 +221,7 @@ class Project(Way):
     def __init__(self, case: Case, *, compiled: bool = False) -> None:
         super().__init__(case)
         params = load(TrainingParams)
-        runtime = params.runtime.model_copy(update={"compile": compiled or params.runtime.compile})
+        runtime = params.runtime.model_copy(update={"compile": compiled or params.runtime.compile, "devices": 1})
         self.params = params.model_copy(update={"batch_size": case.batch, "runtime": runtime})
         self.runtime = start(self.params.runtime)
         self.precision = next(name for name, dtype in DTYPES.items() if dtype == self.runtime.dtype)

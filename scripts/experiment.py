@@ -18,11 +18,12 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from scripts import page
 from src import cli
 from src.errors import InputError
-from src.files import write_text
+from src.files import alone, write_text
 
 
 def main() -> None:
@@ -99,14 +100,21 @@ def dvc(*arguments: str, folder: Path | None = None) -> None:
     """Run DVC; its own messages have said what went wrong when it fails.
 
     Ctrl-C reaches DVC as well, and it gets the time to end: `subprocess.run` would kill it after a quarter of a second,
-    and with it what it has put aside of the workspace until it is done.
+    and with it what it has put aside of the workspace until it is done. A second Ctrl-C kills it.
     """
-    interrupts: list[int] = []
+    interrupts = 0
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal interrupts
+        interrupts += 1
+        if interrupts > 1:
+            raise KeyboardInterrupt
+
     with subprocess.Popen([sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment()) as process:
-        before = signal.signal(signal.SIGINT, lambda number, _frame: interrupts.append(number))
+        before = signal.signal(signal.SIGINT, interrupt)
         try:
             failed = process.wait() != 0
-        except KeyboardInterrupt:  # SIGTERM, which reaches this process alone
+        except KeyboardInterrupt:  # or SIGTERM, which reaches this process alone
             process.kill()
             raise
         finally:
@@ -119,24 +127,30 @@ def dvc(*arguments: str, folder: Path | None = None) -> None:
 
 @contextmanager
 def worktree() -> Iterator[Path]:
-    """A git worktree of the present commit that uses the cache of this one.
+    """A git worktree of the present commit, with what is changed in tracked files, that uses the cache of this one.
 
     In a shallow clone DVC runs an experiment with --temp and then loses it without a word: git does not fetch from
     the temporary copy, which lacks the history and does not say so. In a worktree there is nothing to fetch. The states
     of training stay here, as DVC takes the worktree for the main workspace.
+
+    Raises:
+        InputError: another experiment runs in it.
     """
     folder, states = Path(".dvc", "tmp", "worktree").absolute(), Path(".checkpoints").absolute()
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-    git("worktree", "prune")
-    git("worktree", "add", "--force", "--detach", str(folder))
-    try:
-        dvc("cache", "dir", "--quiet", "--local", str(folder.parent.parent / "cache"), folder=folder)
-        states.mkdir(exist_ok=True)
-        (folder / states.name).symlink_to(states)
-        yield folder
-    finally:
-        git("worktree", "remove", "--force", str(folder))
-        git("update-ref", "-d", "refs/exps/exec/EXEC_HEAD")  # DVC's own trace of a run outside of --temp
+    with alone(folder):
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+        git("worktree", "prune")
+        git("worktree", "add", "--force", "--detach", str(folder))
+        try:
+            if changes := git("diff", "--binary", "HEAD"):  # --temp has them too
+                subprocess.run(["git", "apply", "--index"], cwd=folder, input=changes, check=True)
+            dvc("cache", "dir", "--quiet", "--local", str(folder.parent.parent / "cache"), folder=folder)
+            states.mkdir(exist_ok=True)
+            (folder / states.name).symlink_to(states)
+            yield folder
+        finally:
+            git("worktree", "remove", "--force", str(folder))
+            git("update-ref", "-d", "refs/exps/exec/EXEC_HEAD")  # DVC's own trace of a run outside of --temp
 
 
 def environment() -> dict[str, str]:

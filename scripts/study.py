@@ -53,7 +53,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scale", type=Path, help="a preset: image size, number of images, epochs")
     parser.add_argument("--rounds", type=int, metavar="N", help="only the first N rounds of the grid")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, each on a share of the cores")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="runs at a time, each on a share of the cores, all on one GPU"
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="only say what is done and what is left")
     what.add_argument("--collect", action="store_true", help="only write tables and figures")
@@ -164,12 +166,21 @@ def clear(left: Sequence[Run], defaults: Mapping[str, Value]) -> set[str]:
             waiting.add(task.name)
             continue
         if task.status == "Running":
-            dvc("queue", "kill", task.revision)
+            end(task)
         dvc("queue", "remove", "--quiet", task.revision)
     for name in runs_left.keys() - waiting:
         if reference(name):
             dvc("exp", "remove", "--quiet", name)
     return waiting
+
+
+def end(task: Task) -> None:
+    """Kill a task and wait, for a minute at most, until DVC knows that it has ended and lets it be removed."""
+    dvc("queue", "kill", task.revision)
+    for _ in range(30):
+        if not any(other.revision == task.revision and other.status == "Running" for other in queue()):
+            break
+        time.sleep(2)
 
 
 def put(run: Run) -> None:
@@ -237,7 +248,10 @@ def note_overflows(wanted: Sequence[Run], tasks: Mapping[str, Task], defaults: M
     for run in missing(wanted, defaults):
         task = tasks.get(run.name)
         if task and task.status == "Failed" and is_of(task, run, defaults):
-            log = dvc_output("queue", "logs", task.revision)
+            try:
+                log = dvc_output("queue", "logs", task.revision)
+            except InputError:
+                continue  # it failed before it began
             if reason := NOT_FINITE.search(log):
                 records.append(study_table.failed(run, reason[1], defaults))
     if records:

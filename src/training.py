@@ -77,7 +77,7 @@ def fit(
         name: of what is trained, for messages.
 
     Raises:
-        InputError: the loss is no longer finite.
+        InputError: the loss is no longer finite, or the memory of a GPU too small for the batch.
         KeyboardInterrupt: stopped; its message says what is kept.
     """
     run = Run(network, params, runtime)
@@ -111,6 +111,9 @@ def fit(
     except KeyboardInterrupt:
         message = f"{name}: stopped; kept: {kept} (of {counted(epochs, 'epoch')}); the same command goes on from there"
         raise KeyboardInterrupt(message) from None
+    except torch.OutOfMemoryError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{name}: {reason}; lower batch_size, or set runtime.devices to share it") from None
     finally:
         progress.close()
 

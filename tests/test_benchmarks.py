@@ -200,11 +200,11 @@ def test_the_page_has_a_place_for_each_result(name: str) -> None:
 
 
 def test_programs_are_watched(tmp_path: Path) -> None:
-    program = "import time; data = b'x' * 200_000_000; print('net epoch 1/1: done', flush=True); time.sleep(0.2)"
+    program = "import time; data = b'x' * 200_000_000; print('net epoch 1/1: done', flush=True); time.sleep(1)"
     finished = pipeline.run([sys.executable, "-c", program], tmp_path)
     assert finished.output == "net epoch 1/1: done\n"
     assert 200e6 < finished.epochs[0] <= finished.peak < 300e6
-    assert finished.seconds > 0.2
+    assert finished.seconds > 1
     with pytest.raises(RuntimeError, match="exit code 1\nwrong"):
         pipeline.run([sys.executable, "-c", "import sys; sys.exit('wrong')"], tmp_path)
     assert peak_of(psutil.Process().pid) > 100e6

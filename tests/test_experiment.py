@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from scripts import experiment
 from scripts.experiment import environment, read_preset, table, unpack, worktree
 from src.errors import InputError
+from src.files import write_text
 
 
 def test_settings_without_comments(tmp_path: Path) -> None:
@@ -55,19 +57,49 @@ while :; do sleep 0.1; done
 """
 
 
+DEAF = """#!/bin/sh
+trap '' INT
+echo started
+exec sleep 60
+"""
+
+
+def run_as_dvc(folder: Path, program: str) -> subprocess.Popen[str]:
+    """`experiment.dvc` in a group of processes of its own, where DVC is a shell script that has just begun."""
+    path = folder / "dvc"
+    path.write_text(program, encoding="utf-8")
+    path.chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN_DVC, str(path)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "started\n"
+    return process
+
+
 def test_dvc_has_time_to_end_at_ctrl_c(tmp_path: Path) -> None:
     """Until it is done, DVC may hold what it has put aside of the workspace."""
-    program = tmp_path / "dvc"
-    program.write_text(SLOW_TO_END, encoding="utf-8")
-    program.chmod(0o755)
-    command = [sys.executable, "-c", RUN_DVC, str(program)]
-    variables = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=tmp_path, env=variables, start_new_session=True, **pipes) as process:  # type: ignore[call-overload]
-        assert process.stdout.readline() == "started\n"
+    with run_as_dvc(tmp_path, SLOW_TO_END) as process:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "tidied\n", "stopped by SIGINT\n")
+
+
+def test_ctrl_c_again_does_not_wait(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with run_as_dvc(tmp_path, DEAF) as process:
+        while process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.2)
+        assert process.communicate()[1] == "stopped by SIGINT\n"
+    assert process.returncode == 130
+    assert time.monotonic() - started < 30  # DVC would take 60
 
 
 @pytest.mark.parametrize("known", [(), ("user.email",), ("user.name", "user.email")])
@@ -96,16 +128,23 @@ def test_a_path_of_the_data_counts_from_here(tmp_path: Path, monkeypatch: pytest
         assert environment()["CIFAR10_URL"] == seen
 
 
-def test_states_of_training_outlive_the_worktree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worktree_has_the_changes_and_leaves_the_states_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(experiment, "dvc", lambda *_arguments, folder: None)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
-    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "code"]):
+    write_text(tmp_path / "params.yaml", "seed: 0\n")
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "code"]):
         subprocess.run([*git, *arguments], check=True)
+    write_text(tmp_path / "params.yaml", "seed: 1\n")
     left = tmp_path / ".dvc" / "tmp" / "worktree" / "of a run that was killed"
     left.mkdir(parents=True)
     with worktree() as folder:
         assert not left.exists()
+        assert (folder / "params.yaml").read_text(encoding="utf-8") == "seed: 1\n"
+        with pytest.raises(InputError, match="another process is still writing it"), worktree():
+            pass
         (folder / ".checkpoints" / "state").touch()
     assert not folder.exists()
     assert (tmp_path / ".checkpoints" / "state").exists()

@@ -347,7 +347,8 @@ def test_the_queue_is_cleared_of_what_is_not_wanted(
 ) -> None:
     made: list[tuple[str, ...]] = []
     run = Run("tiny-x", "tiny", "x", 1, RUN.settings | {"seed": seed})
-    monkeypatch.setattr(study, "queue", lambda: [Task(commit[:7], run.name, status)])  # queued with the seed 0
+    task = Task(commit[:7], run.name, status)  # queued with the seed 0
+    monkeypatch.setattr(study, "queue", lambda: [] if made else [task])
     monkeypatch.setattr(study, "runs_still", lambda _task: alive)
     monkeypatch.setattr(study, "dvc", lambda *arguments: made.append(arguments[:2]))
     assert study.clear([run], VALUES) == (set() if calls else {run.name})
@@ -395,20 +396,28 @@ def queue_of(run: Run, seed: str) -> str:
 
 
 def test_an_overflow_is_a_result(commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    overflowed, broken, changed = (
-        Run(f"tiny-x-{seed}", "tiny", "x", 1, RUN.settings | {"seed": seed}) for seed in ("1", "2", "3")
+    overflowed, broken, changed, never_began = (
+        Run(f"tiny-x-{seed}", "tiny", "x", 1, RUN.settings | {"seed": seed}) for seed in "1234"
     )
     nan = "epoch 1\nerror: epoch 1, step 3: the loss is nan at learning rate 0.0001; lower it\nERROR: failed"
     tasks, logs = {}, {}
-    for run, seed, log in ((overflowed, "1", nan), (broken, "2", "error: no space left"), (changed, "4", nan)):
+    for run, seed, log in ((overflowed, "1", nan), (broken, "2", "error: no space left"), (changed, "0", nan)):
         revision = queue_of(run, seed)
         tasks[run.name], logs[revision] = Task(revision, run.name, "Failed"), log
-    monkeypatch.setattr(study, "dvc_output", lambda *arguments: logs[arguments[2]])
-    study.note_overflows([overflowed, broken, changed], tasks, VALUES)
+    tasks[never_began.name] = Task(queue_of(never_began, "4"), never_began.name, "Failed")
+
+    def dvc_output(*arguments: str) -> str:
+        if arguments[2] not in logs:
+            raise InputError("dvc queue logs failed: No output logs found")
+        return logs[arguments[2]]
+
+    monkeypatch.setattr(study, "dvc_output", dvc_output)
+    everything = [overflowed, broken, changed, never_began]
+    study.note_overflows(everything, tasks, VALUES)
     (row,) = study_table.read_rows(Path("docs", "study.csv"))
     assert (row["name"], row["learned"]) == (overflowed.name, "no")
     assert row["error"] == "epoch 1, step 3: the loss is nan at learning rate 0.0001; lower it"
-    assert study.missing([overflowed, broken, changed], VALUES) == [broken, changed]
+    assert study.missing(everything, VALUES) == [broken, changed, never_began]
 
 
 def test_a_process_is_alive_when_it_is_the_one_that_was_noted(tmp_path: Path) -> None:

@@ -292,6 +292,18 @@ def test_a_validation_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> No
     assert equal(Run(tmp_path / "run")(), whole)
 
 
+def test_too_little_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(*_arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore lines")
+
+    monkeypatch.setattr(training.Run, "step", step)
+    with pytest.raises(
+        InputError, match=r"^train: CUDA out of memory\. Tried to allocate 2 GiB\.; lower batch_size, or"
+    ) as error:
+        Run(tmp_path)()
+    assert "\n" not in str(error.value)
+
+
 def test_one_line_an_epoch_without_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Run(tmp_path)()
     lines = capsys.readouterr().err.splitlines()
