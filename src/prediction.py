@@ -1,13 +1,11 @@
 """Whether a network will learn, said from its layers before the first step of training, and whether it did."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 from src.inspection import LayerSignal
 from src.optimization import OptimizerParams
-
-EXPLODED = 1e3
-"""Standard deviation of the logits from which the first steps serve only to make them smaller."""
 
 Verdict = Literal["yes", "no", "seed"]
 
@@ -16,7 +14,7 @@ def learns(rows: Sequence[LayerSignal], optimizer: OptimizerParams, steps: int) 
     """Whether a network begins to learn within a number of steps: "yes", "no", or "seed" where the seed decides.
 
     It cannot if its steps, as large as the first one, do not move its layers by their own size in all, or if its
-    outputs have exploded. A step only counts as far as a layer's inputs differ between images: a layer that gets the
+    outputs are not finite. A step only counts as far as a layer's inputs differ between images: a layer that gets the
     same for every image can move as it likes and tell none of them apart.
 
     Where it can, Adam's first steps move the biases by the learning rate, however small their gradients (as long as
@@ -27,7 +25,7 @@ def learns(rows: Sequence[LayerSignal], optimizer: OptimizerParams, steps: int) 
     Args:
         rows: of all layers, from the first to the last, as training finds them (after a transfer).
     """
-    if not (rows[-1].activation_std < EXPLODED and steps * movement(rows, optimizer) >= 1):
+    if not (math.isfinite(rows[-1].activation_std) and steps * movement(rows, optimizer) >= 1):
         return "no"
     if optimizer.name == "adam" and weakest_signal(rows) < optimizer.lr:
         return "seed"
