@@ -25,6 +25,7 @@ class Project:
             if (ROOT / name).is_file() and not name.startswith(("results/", "docs/")) and name != "dvc.lock":
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
+        shutil.copy2(ROOT / "tests" / "params.yaml", folder / "params.yaml")
         home = folder.parent / "home"
         home.mkdir(exist_ok=True)
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "DVC_", "CIFAR10"))}
