@@ -143,7 +143,7 @@ def worktree() -> Iterator[Path]:
         git("worktree", "add", "--force", "--detach", str(folder))
         try:
             if changes := git("diff", "--binary", "HEAD"):  # --temp has them too
-                subprocess.run(["git", "apply", "--index"], cwd=folder, input=changes, check=True)
+                git("-C", str(folder), "apply", "--index", stdin=changes)
             dvc("cache", "dir", "--quiet", "--local", str(folder.parent.parent / "cache"), folder=folder)
             states.mkdir(exist_ok=True)
             (folder / states.name).symlink_to(states)
@@ -172,9 +172,9 @@ def environment() -> dict[str, str]:
     return variables
 
 
-def git(*arguments: str) -> bytes:
+def git(*arguments: str, stdin: bytes = b"") -> bytes:
     try:
-        return subprocess.run(["git", *arguments], check=True, capture_output=True).stdout
+        return subprocess.run(["git", *arguments], input=stdin, check=True, capture_output=True).stdout
     except subprocess.CalledProcessError as error:
         raise InputError(f"git {arguments[0]}: {error.stderr.decode().strip()}") from None
 

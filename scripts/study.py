@@ -66,13 +66,14 @@ def main() -> None:
         run for run in runs(grid, arguments.scale, defaults) if run.round <= (arguments.rounds or len(grid.rounds))
     ]
 
+    tasks = queue()
     if arguments.list:
-        print(listing(grid, wanted, done(wanted, defaults), {task.name: task.status for task in queue()}))
+        print(listing(grid, wanted, done(wanted, defaults), {task.name: task.status for task in tasks}))
         return
-    note_overflows(wanted, {task.name: task for task in queue()}, defaults)
+    note_overflows(wanted, {task.name: task for task in tasks}, defaults)
     if not arguments.collect and (left := missing(wanted, defaults)):
         check()
-        waiting = clear(left, defaults)
+        waiting = clear(left, tasks, defaults)
         for run in left:
             if run.name not in waiting:
                 put(run)
@@ -151,14 +152,14 @@ def queue() -> list[Task]:
     return sorted(tasks, key=lambda task: ("Success", "Failed", "Queued", "Running").index(task.status))
 
 
-def clear(left: Sequence[Run], defaults: Mapping[str, Value]) -> set[str]:
+def clear(left: Sequence[Run], tasks: Sequence[Task], defaults: Mapping[str, Value]) -> set[str]:
     """Make room in the queue for the runs that are left; returns the names of those that are in it already.
 
     What a stopped machine left `Running` is ended, what failed is taken out, and so is what has other parameters, the
     grid having changed since. An experiment of the same name, which the new one would collide with, is removed.
     """
     runs_left, waiting = {run.name: run for run in left}, set()
-    for task in queue():
+    for task in tasks:
         if task.name not in runs_left:
             continue
         alive = task.status == "Queued" or (task.status == "Running" and (runs_still(task) or worker_runs()))

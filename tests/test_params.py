@@ -16,7 +16,8 @@ STAGES = {
     module.__name__.split(".")[1]: module.Params
     for module in (download, preprocess, inspect_init, train_vgg11, inspect_transfer, train_vgg16, evaluate)
 }
-DEFAULTS = Path("tests", "params.yaml").read_text(encoding="utf-8")
+PATH = Path("tests", "params.yaml")
+DEFAULTS = PATH.read_text(encoding="utf-8")
 
 
 def changed(folder: Path, old: str, new: str) -> Path:
@@ -36,6 +37,14 @@ def test_the_tests_have_all_parameters() -> None:
     params = Path("params.yaml").read_text(encoding="utf-8")
     assert parameters(DEFAULTS).keys() == parameters(params).keys()
     assert tuple(yaml.safe_load(DEFAULTS)) == tuple(yaml.safe_load(params)) == KEYS
+
+
+def test_the_defaults_are_the_earlier_implementations() -> None:
+    params = load(train_vgg16.Params, PATH)
+    assert (params.init, params.init_std, params.dropout, params.batch_size) == ("normal", 0.01, 0.5, 256)
+    assert (params.optimizer.name, params.optimizer.lr, params.train_vgg16.epochs) == ("adam", 1e-4, 30)
+    image = load(preprocess.Params, PATH).image
+    assert (image.resize, image.crop, image.pixel_scale) == (256, 224, 1)
 
 
 @pytest.mark.parametrize(

@@ -348,18 +348,17 @@ def test_the_queue_is_cleared_of_what_is_not_wanted(
     made: list[tuple[str, ...]] = []
     run = Run("tiny-x", "tiny", "x", 1, RUN.settings | {"seed": seed})
     task = Task(commit[:7], run.name, status)  # queued with the seed 0
-    monkeypatch.setattr(study, "queue", lambda: [] if made else [task])
+    monkeypatch.setattr(study, "queue", list)  # once it is killed
     monkeypatch.setattr(study, "runs_still", lambda _task: alive)
     monkeypatch.setattr(study, "dvc", lambda *arguments: made.append(arguments[:2]))
-    assert study.clear([run], VALUES) == (set() if calls else {run.name})
+    assert study.clear([run], [task], VALUES) == (set() if calls else {run.name})
     assert made == calls
 
 
 def test_an_experiment_in_the_way_is_removed(commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[str, ...]] = []
-    monkeypatch.setattr(study, "queue", list)
     monkeypatch.setattr(study, "dvc", lambda *arguments: made.append(arguments))
-    assert study.clear([RUN], VALUES) == set()
+    assert study.clear([RUN], [], VALUES) == set()
     assert made == [("exp", "remove", "--quiet", RUN.name)]
 
 

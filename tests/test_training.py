@@ -268,27 +268,26 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
     assert not run.checkpoint.path.exists()
 
 
-def test_the_last_good_state_is_kept_when_the_loss_explodes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("split", "done", "message"),
+    [
+        ("train", 3, "epoch 4, step 1: the loss is nan"),
+        # The last step of an epoch can be the one that overflows, which only validation sees.
+        ("validation", 2, "epoch 3, validation: the loss is nan at learning rate"),
+    ],
+)
+def test_the_last_good_state_is_kept_when_the_loss_explodes(
+    tmp_path: Path, split: str, done: int, message: str
+) -> None:
     whole = Run(tmp_path / "whole")()
     with pytest.raises(KeyboardInterrupt):
-        Run(tmp_path / "run")(stop_after=3)
+        Run(tmp_path / "run")(stop_after=done)
     broken = Run(tmp_path / "run")
-    broken.train = replace(broken.train, format=replace(broken.train.format, mean=(math.nan, 0.0, 0.0)))
-    with pytest.raises(InputError, match="epoch 4, step 1: the loss is nan"):
+    images = getattr(broken, split)
+    setattr(broken, split, replace(images, format=replace(images.format, mean=(math.nan, 0.0, 0.0))))
+    with pytest.raises(InputError, match=message):
         broken()
-    assert equal(Run(tmp_path / "run")(), whole)
-
-
-def test_a_validation_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
-    """The last step of an epoch can be the one that overflows, which only validation sees."""
-    whole = Run(tmp_path / "whole")()
-    with pytest.raises(KeyboardInterrupt):
-        Run(tmp_path / "run")(stop_after=2)
-    broken = Run(tmp_path / "run")
-    broken.validation = replace(broken.validation, format=replace(broken.train.format, mean=(math.nan, 0.0, 0.0)))
-    with pytest.raises(InputError, match="epoch 3, validation: the loss is nan at learning rate"):
-        broken()
-    assert list(broken.log) == [1, 2]
+    assert list(broken.log) == [1, 2, 3][:done]
     assert equal(Run(tmp_path / "run")(), whole)
 
 
