@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 READY := .venv/requirements.txt
 
-.PHONY: help setup demo repro experiment study study-list test torture bench lint format pr-report lock clean
+.PHONY: help setup demo repro experiment study study-list test test-all torture bench lint format pr-report lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -44,8 +44,12 @@ study-list: $(READY) ## what of the study is done and what is left
 	@$(STUDY) --list
 
 STOPS ?= 100
-test: lint ## lint, types, tests
-	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+PYTEST := python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: lint ## lint, types, and the tests that a change needs
+	$(PYTEST)
+
+test-all: lint ## the same with the long tests and more random examples; CI runs this every night
+	$(PYTEST) -m '' --hypothesis-profile=long
 
 torture: $(READY) ## stop a training stage a hundred times, compare bytes; CIFAR10_URL=... for CIFAR-10, STOPS=N
 	python -m tests.torture --stops $(STOPS)

@@ -1,10 +1,10 @@
-"""What a pull request changes, as a Markdown report on stdout.
+"""Report on stdout, in Markdown, what a pull request changes.
 
     python -m scripts.pr_report main
 
-Compares the workspace with the git revision BASE: is dvc.lock up to date, which metrics and parameters differ.
-Everything it reads is in git, so it needs no remote, no cache and no data; of the packages it needs dvc alone.
-A stale dvc.lock is something to report, not a failure: the exit code stays 0.
+The report compares the workspace with the git revision BASE: whether dvc.lock is up to date, and which metrics and
+parameters differ. Everything it reads is in git. It needs no remote, no cache and no data, and only the package dvc.
+A stale dvc.lock is reported and is not a failure: the exit code is 0.
 """
 
 import argparse
@@ -14,12 +14,12 @@ import subprocess
 import sys
 from itertools import accumulate
 
-from src import cli
-from src.errors import InputError
+from src.base import cli
+from src.base.errors import InputError
 
-MARKER = "<!-- dvc-report -->"  # by this line the workflow finds its comment again
+MARKER = "<!-- dvc-report -->"  # the workflow finds its earlier comment by this line
 FOLDED_FROM = 60  # rows; a longer table is folded
-TABLE_LIMIT = 30_000  # characters; two tables and the rest stay below GitHub's 65,536 for a comment
+TABLE_LIMIT = 30_000  # characters per table: GitHub allows 65,536 for a comment, and there are two tables
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def check_revision(base: str) -> None:
 
 
 def lock() -> str:
-    """The section that says whether dvc.lock belongs to this code and these parameters."""
+    """The section on dvc.lock: does it belong to this code and these parameters?"""
     stages = stages_behind()
     if not stages:
         verdict = "dvc.lock is up to date: the recorded results belong to this code and these parameters."
@@ -56,18 +56,18 @@ def lock() -> str:
 
 
 def stages_behind() -> list[str]:
-    """Names of the stages that `dvc repro` would run, in the order of dvc.yaml, with those that depend on them.
+    """The stages that `dvc repro` would run, and the stages after them, in the order of dvc.yaml.
 
-    The exit code of a dry run does not tell: it is 0 when all that changed is in git, and not 0 when a changed stage
-    reads data that this clone lacks. What it prints for such stages differs too. Only the line about a stage that
-    did not change is always the same, so all other stages are behind.
+    The exit code of a dry run does not tell. It is 0 if all changes are in git, and not 0 if a changed stage reads data
+    that this clone lacks. The output for such stages differs too. Only the line about an unchanged stage is always the
+    same, so all other stages are behind.
 
     Raises:
-        InputError: DVC cannot make sense of dvc.yaml, dvc.lock or params.yaml.
+        InputError: DVC cannot read dvc.yaml, dvc.lock or params.yaml.
     """
     names = output(dvc("stage", "list", "--name-only")).split()
-    # Without --keep-going the first stage whose data are missing ends the run, and unchanged stages go unseen.
-    # Without --force-downstream the stages after one that would run look unchanged: a dry run changes no input.
+    # Without --keep-going, the first stage with missing data ends the dry run before the later stages are listed.
+    # Without --force-downstream, the stages after a changed stage look unchanged: a dry run changes no input.
     plan = dvc("repro", "--dry", "--allow-missing", "--keep-going", "--force-downstream")
     if "failed to reproduce" not in plan.stderr:
         output(plan)
@@ -76,17 +76,17 @@ def stages_behind() -> list[str]:
 
 
 def differences(title: str, kind: str, base: str) -> str:
-    """The section with DVC's table of differing `metrics` or `params`."""
+    """The section with the table of changed `metrics` or `params`, as DVC prints it."""
     table = output(dvc(kind, "diff", "--md", base))
     return f"### {title}\n\n{shorten(table, f'dvc {kind} diff {base}')}"
 
 
 def shorten(table: str, command: str) -> str:
-    """Make a Markdown table fit for a comment: rows sorted, cut at `TABLE_LIMIT`, folded when there are many.
+    """Make a Markdown table fit into a comment: sort the rows, cut at `TABLE_LIMIT`, fold a long table.
 
     Args:
-        table: two lines of header, then the rows; DVC puts the files in another order on every call.
-        command: what prints the whole table, for the note on a cut.
+        table: two header lines, then the rows. DVC prints the files in another order on every call.
+        command: the command that prints the whole table, named if the table is cut.
     """
     header, rows = table.strip().splitlines()[:2], sorted(table.strip().splitlines()[2:])
     if not rows:
@@ -103,14 +103,14 @@ def shorten(table: str, command: str) -> str:
 
 
 def dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run DVC with the Python that runs this, so that no environment needs to be activated."""
+    """Run DVC with the current Python, so that no environment has to be activated."""
     command = [sys.executable, "-m", "dvc", *arguments]
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
 
 
 def output(process: subprocess.CompletedProcess[str]) -> str:
-    """What a DVC command printed; its warnings, such as metrics that BASE does not have, go to stderr.
+    """The output of a DVC command. Its warnings, for example on metrics that BASE lacks, go to stderr.
 
     Raises:
         InputError: the command failed.

@@ -1,9 +1,9 @@
 """Get the data set, verified, as a folder of records: CIFAR-10 from a mirror or CIFAR10_URL, or built-in digits."""
 
-from src import cli
-from src.cifar10 import RECORDS, DatasetParams
-from src.download import download
-from src.params import Section, load
+from src.base import cli
+from src.base.params import Section, load
+from src.download.records import RECORDS, DatasetParams
+from src.download.sources import download
 
 
 class Params(Section):

@@ -1,18 +1,21 @@
-"""Measure signal and gradient of VGG16 before and after it takes over layers of VGG11, on the batch of inspect_init."""
+"""Measure signal and gradient of VGG16 before and after layers of VGG11 are copied, on the batch of inspect_init."""
 
-from src import cli, dataset, model_file, runtime
-from src.errors import InputError
-from src.initialization import Init, InitStd, build
-from src.inspection import OptimizerPart, batch, inspect, report
-from src.params import Part, Section, Seed, load
-from src.transfer import Transfer, transfer
-from src.vgg import Column
+from src.base import cli
+from src.base.params import Part, Section, Seed, load
+from src.compute.runtime import REFERENCE, start_runtime
+from src.images import dataset
+from src.inspection.report import OptimizerPart, report
+from src.inspection.signals import inspect, sample
+from src.networks.initialization import Init, InitStd, build
+from src.networks.model_file import load_for
+from src.networks.transfer import Transfer, transfer_layers
+from src.networks.vgg import Letter
 
 
 class TransferPart(Part):
-    """What counts here of `train_vgg16` of params.yaml."""
+    """The keys of `train_vgg16` of params.yaml that matter here."""
 
-    network: Column
+    network: Letter
     transfer: Transfer
 
 
@@ -27,16 +30,16 @@ class Params(Section):
 def main() -> None:
     paths = cli.paths(__doc__, "train", "vgg11", "results")
     params = load(Params)
-    runtime.start(runtime.REFERENCE)
+    start_runtime(REFERENCE)
     train = dataset.load(paths.train)
-    source = model_file.load(paths.vgg11)
-    if difference := source.format.difference(train.format):
-        raise InputError(f"{paths.vgg11}: made for other images than {paths.train}: {difference}; run `dvc repro`")
-    images, labels = batch(train, params.seed)
-    column, which = params.train_vgg16.network, params.train_vgg16.transfer
-    network = build(column, train.format, seed=params.seed, init=params.init, std=params.init_std, dropout=0)
+    vgg11 = load_for(paths.vgg11, train.format, paths.train)
+    images, labels = sample(train, params.seed)
+    vgg16 = params.train_vgg16
+    network = build(
+        vgg16.network, train.format, seed=params.seed, init=params.init, init_std=params.init_std, dropout=0
+    )
     signals = {"before_transfer": inspect(network, images, labels)}
-    print(transfer(source.network, network, which))
+    print(transfer_layers(vgg11.network, network, vgg16.transfer))
     signals["after_transfer"] = inspect(network, images, labels)
     report(paths.results, signals, params.optimizer.eps)
 

@@ -1,18 +1,19 @@
-"""Cut a validation split from the training images, keep a fraction of the rest, and measure what is kept."""
+"""Cut a validation split from the training images, keep a fraction of the others, and measure their statistics."""
 
 import json
 
-from src import cli, dataset
-from src.cifar10 import DatasetParams
-from src.files import write_text
-from src.images import ImageParams
-from src.params import Section, Seed, load
-from src.preprocessing import PreprocessParams, preprocess
+from src.base import cli
+from src.base.files import write_text
+from src.base.params import Section, Seed, load
+from src.download import records
+from src.images.dataset import Dataset, save
+from src.images.format import ImageParams
+from src.images.preprocessing import PreprocessParams, preprocess
 
 
 class Params(Section):
     seed: Seed
-    dataset: DatasetParams
+    dataset: records.DatasetParams
     preprocess: PreprocessParams
     image: ImageParams
 
@@ -20,10 +21,13 @@ class Params(Section):
 def main() -> None:
     paths = cli.paths(__doc__, "raw", "train", "validation", "test", "metrics")
     params = load(Params)
-    train, validation, test = preprocess(paths.raw, params.dataset.name, params.preprocess, params.image, params.seed)
-    dataset.save(paths.train, train)
-    dataset.save(paths.validation, validation)
-    dataset.save(paths.test, test)
+    raw = records.read(paths.raw, params.dataset.name)
+    train, validation = preprocess(
+        raw.train_images, raw.train_labels, raw.classes, params=params.preprocess, image=params.image, seed=params.seed
+    )
+    test = Dataset.from_arrays(raw.test_images, raw.test_labels, train.format)
+    for path, split in ((paths.train, train), (paths.validation, validation), (paths.test, test)):
+        save(path, split)
     counts = {"train": len(train), "validation": len(validation), "test": len(test)}
     mean = dict(zip(("red", "green", "blue"), train.format.mean, strict=True))
     write_text(paths.metrics, json.dumps({"images": counts, "mean": mean}, indent=2) + "\n")

@@ -2,16 +2,20 @@
 
 import os
 from collections.abc import Iterator
+from unittest import mock
 
 import psutil
 import pytest
 import torch
+from hypothesis import settings
 
-from src.batches import AugmentParams
-from src.dataset import Dataset, ImageFormat
-from src.optimization import OptimizerParams, ScheduleParams
-from src.runtime import RuntimeParams, cores
-from src.training import TrainingParams
+from src.compute.runtime import RuntimeParams, cores
+from src.images.augmentation import AugmentParams
+from src.images.dataset import Dataset
+from src.images.format import ImageFormat
+from src.training.optimizer import OptimizerParams, ScheduleParams
+from src.training.run import TrainingParams
+from tests.project import own_environment
 
 FORMAT = ImageFormat(
     classes=tuple("abcdefghij"),
@@ -48,12 +52,16 @@ def coloured_squares(count: int, seed: int = 0) -> Dataset:
     return Dataset(images, labels, FORMAT)
 
 
-LONGEST = ("test_pipeline.py", "test_torture.py", "test_distributed.py", "test_training.py")
+settings.register_profile("short", max_examples=40)
+settings.register_profile("long", max_examples=300)
+settings.load_profile("short")  # `make test-all` takes the long one
+
+LONGEST = ("test_pipeline.py", "test_torture.py", "test_processes.py", "test_golden.py")
 """The files that take longest, the longest first."""
 
 
 def pytest_configure() -> None:
-    """Give each worker of pytest-xdist, and what its tests start, cores of its own.
+    """Give each worker of pytest-xdist its own cores. The processes that its tests start inherit them.
 
     On shared cores the threads of one process spin while those of another compute, which takes several times as long.
     """
@@ -66,9 +74,16 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, so that no worker is alone with one of them at the end."""
+    """Begin with the files that take longest, so that at the end no worker waits for one of them."""
     order = {name: index for index, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test sees the settings of the developer, or their repository."""
+    with mock.patch.dict(os.environ, own_environment(tmp_path_factory.mktemp("home")), clear=True):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""A project of its own for tests that run the real DVC: what git tracks, in a repository without an identity."""
+"""A project of its own for tests that run the real DVC: the files that git tracks, in a new repository."""
 
 import json
 import os
@@ -15,12 +15,26 @@ import psutil
 ROOT = Path(__file__).parent.parent
 
 
+def own_environment(home: Path) -> dict[str, str]:
+    """Environment variables for tests: no setting of the developer, of git or of DVC, and the HOME `home`.
+
+    In a git hook, git exports GIT_DIR: without this, tests would commit into the repository of the developer.
+    """
+    foreign = ("GIT_", "DVC_", "XDG_", "CIFAR10_", "MPL", "PYTHONSTARTUP", "TORCHELASTIC_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    folders = {f"DVC_{kind}_DIR": str(home / kind.lower()) for kind in ("GLOBAL_CONFIG", "SYSTEM_CONFIG", "SITE_CACHE")}
+    git = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "GIT_TERMINAL_PROMPT": "0"}
+    return inherited | folders | git | {"HOME": str(home)}
+
+
 class Project:
-    """A copy of the files that git tracks, in a repository of its own without an identity, and what runs in it."""
+    """A copy of the files that git tracks, in a repository of its own without an identity."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+        # Without a global configuration, git refuses a folder of another user, as there is in a container.
+        command = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z"]
+        files = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
         for name in filter(None, files.split("\0")):
             if (ROOT / name).is_file() and not name.startswith(("results/", "docs/")) and name != "dvc.lock":
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -28,10 +42,8 @@ class Project:
         shutil.copy2(ROOT / "tests" / "params.yaml", folder / "params.yaml")
         home = folder.parent / "home"
         home.mkdir(exist_ok=True)
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "DVC_", "CIFAR10"))}
-        self.environment = inherited | {
-            "HOME": str(home),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        self.environment = own_environment(home) | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         }
         self.run("git", "init", "-q", "-b", "main")
         self.commit("start")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from src import model_file
+from src.networks import model_file
 from tests.project import Project
 
 # Full-size networks on 72 images: what takes time is starting six processes.
@@ -58,7 +58,7 @@ def test_the_results_are_complete(project: Project) -> None:
 
 def test_the_models_are_the_networks(project: Project) -> None:
     models = {name: model_file.load(project.folder / "models" / f"{name}.safetensors") for name in ("vgg11", "vgg16")}
-    assert {name: model.network.column for name, model in models.items()} == {"vgg11": "A", "vgg16": "D"}
+    assert {name: model.network.letter for name, model in models.items()} == {"vgg11": "A", "vgg16": "D"}
     assert models["vgg16"].format.classes == tuple("0123456789")
 
 
@@ -129,7 +129,7 @@ def test_an_experiment_in_a_shallow_clone_is_kept(project: Project, tmp_path: Pa
 def test_queued_experiments_run_what_they_were_queued_with_two_at_a_time(project: Project) -> None:
     """Contract 4: what happens to the workspace after queueing, here to a module and a parameter, does not matter."""
     project.dvc("exp", "run", "--queue", "--set-param=train_vgg16.transfer=none,all")
-    module = project.folder / "src" / "evaluation.py"
+    module = project.folder / "src" / "evaluation" / "scores.py"
     code = module.read_text(encoding="utf-8")
     module.write_text("raise RuntimeError('the code of later')\n", encoding="utf-8")
     project.set("batch_size", "7")

@@ -2,42 +2,76 @@
 
 import ast
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dvc.fs import LocalFileSystem
+from dvc.ignore import DvcIgnoreFilter
 
-from src.params import KEYS, Part
+from src.base.params import KEYS, Part
 
 DVC: dict[str, Any] = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))
 STAGES = list(DVC["stages"])
+ROOMS = sorted(path.name for path in Path("src").iterdir() if (path / "__init__.py").exists())
+
+BELOW: dict[str, set[str]] = {
+    "base": set(),
+    "compute": {"base"},
+    "download": {"base"},
+    "images": {"base", "compute"},
+    "networks": {"base", "compute", "images"},
+    "training": {"base", "compute", "images", "networks"},
+    "evaluation": {"base", "compute", "images", "networks"},
+    "inspection": {"base", "compute", "images", "networks"},
+}
+"""The rooms from which each room may import: imports point down only."""
 
 
-def imported(path: Path) -> set[Path]:
-    """The files of this project that a file imports, itself included, and what those import."""
+def imports_of(file: Path) -> set[Path]:
+    """The files of this project that a file imports directly, wherever in the file; the packages they lie in included."""
     found: set[Path] = set()
-    to_read = {path}
-    while to_read:
-        file = to_read.pop()
-        found.add(file)
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            names: list[str] = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                assert node.level == 0, f"{file}: relative import"
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            candidates = {Path(*name.split(".")).with_suffix(".py") for name in names}
-            to_read |= {candidate for candidate in candidates if candidate.exists()} - found
-        package = file.with_name("__init__.py")
-        if package.exists() and package.stat().st_size:
-            found.add(package)
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{file}: relative import"
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            parts = name.split(".")
+            packages = [Path(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)]
+            found |= {path for path in (Path(*parts).with_suffix(".py"), *packages) if path.exists()}
     return found
 
 
-def declared_code(stage: str) -> set[Path]:
-    return {Path(dep) for dep in DVC["stages"][stage]["deps"] if dep.endswith(".py")}
+def imported(path: Path) -> set[Path]:
+    """The files of this project that a file imports, itself and its package included, and what those import."""
+    found: set[Path] = set()
+    to_read = {path, *(package for package in [path.with_name("__init__.py")] if package.exists())}
+    while to_read:
+        file = to_read.pop()
+        found.add(file)
+        to_read |= imports_of(file) - found
+    return found
+
+
+def room(file: Path) -> str:
+    """The room of a file of src/; empty for other files, and for src/__init__.py."""
+    return file.parts[1] if file.parts[0] == "src" and len(file.parts) > 2 else ""
+
+
+def needed_code(stage: str) -> set[str]:
+    """What a stage must declare: the rooms of the files that it imports, its script, and what runs before the script."""
+    files = imported(Path("stages", f"{stage}.py"))
+    rooms = {f"src/{room(file)}" for file in files if room(file)}
+    return rooms | {file.as_posix() for file in files if file.parts[0] == "stages"}
+
+
+def declared_code(stage: str) -> set[str]:
+    return {dep for dep in DVC["stages"][stage]["deps"] if dep.startswith(("src", "stages"))}
 
 
 def loaded_params(stage: str) -> set[str]:
@@ -53,23 +87,60 @@ def loaded_params(stage: str) -> set[str]:
 
 
 def test_every_way_to_import_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next test can fail: an import that is hidden, renamed or of a second hand counts."""
+    """The next tests can fail: an import that is hidden, renamed or indirect counts, and so does a package."""
     monkeypatch.chdir(tmp_path)
     files = {
-        "stages/a.py": "import src.b\ndef f():\n    from src import c as d\n",
-        "src/__init__.py": "# runs before the modules of its folder\n",
-        "src/b.py": "if False:\n    from src.e import name\n",
-        **dict.fromkeys(("src/c.py", "src/e.py", "src/not_imported.py"), ""),
+        "stages/__init__.py": "",
+        "stages/a.py": "import src.b.one\ndef f():\n    from src.c import two as d\n",
+        "src/__init__.py": "",
+        "src/b/__init__.py": "from src import f\n",
+        "src/b/one.py": "if False:\n    from src.e.three import name\n",
+        "src/c/__init__.py": "",
+        "src/f/__init__.py": "",
+        **dict.fromkeys(("src/c/two.py", "src/c/not_imported.py", "src/e/three.py", "src/e/__init__.py"), ""),
     }
     for name, content in files.items():
-        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(content, encoding="utf-8")
-    assert {path.as_posix() for path in imported(Path("stages/a.py"))} == set(files) - {"src/not_imported.py"}
+    assert {path.as_posix() for path in imported(Path("stages/a.py"))} == set(files) - {"src/c/not_imported.py"}
+    assert needed_code("a") == {"src/b", "src/c", "src/e", "src/f", "stages/__init__.py", "stages/a.py"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_code_deps_are_what_the_stage_imports(stage: str) -> None:
-    assert declared_code(stage) == imported(Path("stages", f"{stage}.py"))
+def test_declared_rooms_are_what_the_stage_imports(stage: str) -> None:
+    assert declared_code(stage) == needed_code(stage)
+
+
+def test_all_code_of_src_lies_in_a_room() -> None:
+    assert sorted(BELOW) == ROOMS
+    assert [path.name for path in Path("src").glob("*.py")] == ["__init__.py"]
+    assert Path("src", "__init__.py").read_bytes() == b""  # it belongs to no room, so no stage declares it
+    assert sorted({room(path) for path in Path("src").rglob("*.py")} - {""}) == ROOMS
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_imports_point_down(name: str) -> None:
+    files = sorted(Path("src", name).rglob("*.py"))
+    assert files
+    for file in files:
+        for target in imports_of(file):
+            assert target.parts[0] == "src", f"{file} imports {target}"
+            assert room(target) in {"", name} | BELOW[name], f"{file} imports {target}"
+
+
+def test_stages_import_neither_scripts_nor_tests() -> None:
+    for stage in STAGES:
+        assert {file.parts[0] for file in imported(Path("stages", f"{stage}.py"))} <= {"src", "stages"}
+
+
+@pytest.mark.parametrize(
+    "name", ["__pycache__/x.cpython-311.pyc", ".mypy_cache/x.json", "x.py~", ".x.py.swp", ".DS_Store"]
+)
+def test_what_tools_leave_in_a_room_does_not_count(name: str) -> None:
+    """DVC would otherwise run every stage again when Python or an editor writes into a folder of src/."""
+    ignore = DvcIgnoreFilter(LocalFileSystem(), str(Path.cwd()))
+    assert ignore.is_ignored_file(str(Path.cwd() / "src" / "base" / name))
+    assert not ignore.is_ignored_file(str(Path.cwd() / "src" / "base" / "params.py"))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -94,7 +165,7 @@ def test_every_key_of_params_yaml_belongs_to_a_stage() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_lists_are_sorted_and_unique(stage: str) -> None:
-    code = [dep for dep in DVC["stages"][stage]["deps"] if dep.endswith(".py")]
+    code = [dep for dep in DVC["stages"][stage]["deps"] if dep.startswith(("src", "stages"))]
     assert code == sorted(set(code))
 
 
@@ -120,7 +191,7 @@ def test_no_output_outside_git_switches_off_the_run_cache() -> None:
 
 
 def test_modules_hold_no_path_of_the_pipeline() -> None:
-    for file in [*Path("src").glob("*.py"), *Path("stages").glob("*.py")]:
+    for file in [*Path("src").rglob("*.py"), *Path("stages").glob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 assert not node.value.startswith(("data/", "models/", "results/")), f"{file}:{node.lineno}"
@@ -134,10 +205,27 @@ def test_the_test_set_is_read_by_evaluate_alone() -> None:
 def test_nothing_sees_the_environment_but_for_places() -> None:
     """CIFAR10_URL and DVC_ROOT say where to look, TORCHELASTIC_RUN_ID who started the process; nothing else is read."""
     names = set()
-    for file in [*Path("src").glob("*.py"), *Path("stages").glob("*.py")]:
+    for file in [*Path("src").rglob("*.py"), *Path("stages").glob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("os.environ.get", "os.getenv"):
                 names.add(ast.literal_eval(node.args[0]))
             elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
                 assert isinstance(node.ctx, ast.Store), f"{file}:{node.lineno}"
     assert names <= {"CIFAR10_URL", "DVC_ROOT", "TORCHELASTIC_RUN_ID"}
+
+
+CODE = ("src", "stages", "scripts", "study", "benchmarks")
+
+
+def test_files_are_short() -> None:
+    for folder in (*CODE, "tests"):
+        for path in Path(folder).rglob("*.py"):
+            assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, path
+
+
+def test_the_readme_maps_every_file() -> None:
+    """One line per file, of the folders with code and of the presets."""
+    readme = Path("README.md").read_text(encoding="utf-8")
+    files = [path for folder in CODE for path in Path(folder).rglob("*.py") if path.name != "__init__.py"]
+    for path in [*files, *Path("presets").iterdir()]:
+        assert re.search(rf"^ +{re.escape(path.name)} ", readme, re.MULTILINE), path

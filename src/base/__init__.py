@@ -1,0 +1,1 @@
+"""Errors, files, parameters, the command line, plot style. Imports no other room."""

@@ -1,0 +1,61 @@
+"""The command line of every stage and script: its flags, and how the process ends."""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from src.base.errors import InputError
+
+
+def paths(description: str | None, *names: str) -> argparse.Namespace:
+    """Parse one required flag per name (`--name PATH`), as `dvc.yaml` passes them. Each value is a `Path`."""
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    for name in names:
+        parser.add_argument(f"--{name}", type=Path, required=True, metavar="PATH")
+    return parser.parse_args()
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Run a stage and exit: with 0, with 1 and one line on stderr, or with 128 + the signal that stopped the stage."""
+    stopped_by = signal.SIGINT
+
+    def stop(number: int, _frame: FrameType | None) -> NoReturn:
+        nonlocal stopped_by
+        stopped_by = signal.Signals(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    if os.environ.get("DVC_ROOT"):
+        end_with(os.getppid())
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:  # a full disk or a missing permission is not a bug, so no traceback
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt as error:
+        print(error.args[0] if error.args else f"stopped by {stopped_by.name}", file=sys.stderr)
+        sys.exit(128 + stopped_by)
+    sys.exit(0)
+
+
+def end_with(parent: int) -> None:
+    """End this process soon after the process `parent`, which started it, has ended.
+
+    Without DVC the outputs of a stage are lost, and the next run of the stage must not find this one still writing.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

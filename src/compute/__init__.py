@@ -1,0 +1,1 @@
+"""Device, precision, determinism, processes and random numbers."""

@@ -1,0 +1,1 @@
+"""The data set as a folder of records: mirrors, archives, record layout."""

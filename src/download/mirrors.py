@@ -1,0 +1,184 @@
+"""A file over HTTP, from a server that may stall, break off, or send something else."""
+
+import http.client
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from src.download.archives import SourceError, is_html, verified
+
+STALL = 30.0
+"""Seconds without a byte after which a connection is given up."""
+PAUSES = (1.0, 2.0)
+"""Seconds to wait before the second and the third attempt at one mirror."""
+LIMIT = 1_000_000_000
+"""Bytes. A larger file is not an archive of CIFAR-10 (170 MB, 184 MB without compression)."""
+CHUNK = 1 << 20
+
+
+class TransientError(SourceError):
+    """The same source may succeed when it is tried again."""
+
+
+def fetch(url: str, folder: Path, accepted: Sequence[str]) -> Path:
+    """Fetch the archive at `url` into a `.part` file in `folder`, after the bytes that are there, and verify it.
+
+    The file is named after the archive, so one mirror continues what another began. If the hash is wrong, bytes of two
+    different files may have been joined: the archive is fetched once more from its first byte.
+
+    Raises:
+        SourceError: `url` has no accepted archive. If the connection broke, the bytes that arrived are kept.
+    """
+    part = folder / f"{PurePosixPath(urlsplit(url).path).name or 'archive'}.part"
+    for again in (True, False):
+        _receive_patiently(url, part)
+        try:
+            verified(part, accepted)
+        except SourceError as error:
+            part.unlink()
+            if not again:
+                raise
+            print(f"{shown(url)}: {error}; once more from the start", file=sys.stderr)
+        else:
+            break
+    return part
+
+
+def _receive_patiently(url: str, part: Path) -> None:
+    for pause in PAUSES:
+        try:
+            return _receive(url, part)
+        except TransientError as error:
+            print(f"{shown(url)}: {error}; trying again in {pause:g} s", file=sys.stderr)
+            time.sleep(pause)
+    return _receive(url, part)
+
+
+def _receive(url: str, part: Path) -> None:
+    """Append to `part` the missing bytes of the file at `url`.
+
+    Raises:
+        SourceError: the server refuses, or sends something that is not an archive.
+        TransientError: the server is busy, or the connection broke or stalled. `part` has the bytes that arrived.
+    """
+    have = part.stat().st_size if part.exists() else 0
+    with _respond(url, have) as response:
+        status, headers = response.status, response.headers
+        if status == 416 and have:
+            return  # nothing comes after the part: it is complete, or wrong, which its hash will tell
+        if status == 206 and not headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            part.unlink(missing_ok=True)
+            raise TransientError(f"asked for byte {have:,} and on, got {headers['Content-Range']}")
+        if status not in (200, 206):
+            busy = status == 429 or status >= 500
+            raise (TransientError if busy else SourceError)(f"HTTP {status} {response.reason}")
+        if status == 200:
+            have = 0
+        length = headers.get("Content-Length", "")
+        total = have + int(length) if length.isdecimal() else None
+        if total is not None and total > LIMIT:
+            raise SourceError(f"{total:,} bytes, far more than an archive of CIFAR-10")
+        # The first bytes are looked at before the part is opened: a captive portal must not cost what is there.
+        chunk = _read(response)
+        if headers.get_content_type() == "text/html" or is_html(chunk):
+            raise SourceError("an HTML page instead of the archive")
+        size = f"{total / 1e6:.1f} MB" if total is not None else "size unknown"
+        print(f"{shown(url)}: {size}, {have / 1e6:.1f} MB are here already", file=sys.stderr)
+        began, before = time.monotonic(), have
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty())
+        with part.open("ab" if have else "wb") as file, bar:
+            while chunk:
+                have += len(chunk)
+                if have > LIMIT:
+                    part.unlink()
+                    raise SourceError(f"more than {LIMIT:,} bytes, which is no archive of CIFAR-10")
+                file.write(chunk)
+                bar.update(len(chunk))
+                chunk = _read(response)
+    if total is not None and have < total:
+        raise TransientError(f"truncated: {have:,} of {total:,} bytes")
+    seconds, megabytes = max(time.monotonic() - began, 1e-3), (have - before) / 1e6
+    print(f"{megabytes:.1f} MB in {seconds:.0f} s, {megabytes / seconds:.2f} MB/s", file=sys.stderr)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows to http and https only, and never from https to http."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        scheme = urlsplit(newurl).scheme
+        if scheme != "https" and (scheme != "http" or req.type == "https"):
+            raise urllib.error.HTTPError(req.full_url, code, f"refused to follow to {shown(newurl)}", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _respond(url: str, start: int) -> Any:
+    """Ask for the bytes of `url` from `start` on. The caller closes the response, whatever its status.
+
+    An unknown host name, or a host that does not answer, fails at once: without a network all mirrors fail, and the
+    message must not take minutes.
+    """
+    headers = {"User-Agent": "vgg-cifar10", **({"Range": f"bytes={start}-"} if start else {})}
+    try:
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https, see _write_cifar10
+        return urllib.request.build_opener(_Redirects).open(request, timeout=STALL)
+    except urllib.error.HTTPError as answer:
+        return answer  # has the attributes of a response
+    except urllib.error.URLError as error:
+        dropped = isinstance(error.reason, ConnectionResetError)
+        raise (TransientError if dropped else SourceError)(f"cannot connect: {error.reason}") from None
+    except (http.client.InvalidURL, ValueError) as error:
+        raise SourceError(f"not a URL: {error}") from None
+    except (http.client.HTTPException, OSError) as error:
+        raise _broken(error) from None
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    """The next bytes, as soon as there are any; empty at the end."""
+    try:
+        return response.read1(CHUNK)
+    except (http.client.HTTPException, OSError) as error:
+        raise _broken(error) from None
+
+
+def _broken(error: Exception) -> TransientError:
+    if isinstance(error, TimeoutError):
+        return TransientError(f"no bytes for {STALL:g} s")
+    return TransientError(f"connection broken: {error or type(error).__name__}")
+
+
+def shown(url: str) -> str:
+    """The URL without user, password and query, which may be secret."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Wait until no other process downloads into this folder: two would mix their bytes in one `.part` file."""
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print("another download of this project is running; waiting for its end", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

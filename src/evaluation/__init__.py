@@ -1,0 +1,1 @@
+"""Evaluation on the test set: predictions, scores, report and figures."""

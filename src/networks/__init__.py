@@ -1,0 +1,1 @@
+"""The networks: VGG of table 1, initialisation, transfer, and the model file."""

@@ -1,0 +1,62 @@
+"""A trained network as one safetensors file. The file is enough to rebuild the network and to prepare its images."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from src.base.errors import InputError
+from src.base.files import atomic_write
+from src.images.format import ImageFormat
+from src.networks.vgg import VGG
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and the format of the images that it was trained on."""
+
+    network: VGG
+    format: ImageFormat
+
+
+def save(path: Path, model: Model) -> None:
+    """Write weights (float32, by the paper's layer names) and metadata. Equal models give equal bytes."""
+    description = {"network": model.network.letter, "format": model.format.to_json()}
+    weights = {name: weight.cpu().contiguous() for name, weight in model.network.state_dict().items()}
+    content = safetensors.torch.save(weights, metadata={"model": json.dumps(description, sort_keys=True)})
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def load(path: Path) -> Model:
+    """Rebuild a network in evaluation mode, on the CPU.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds other layers than the network it names.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            description = json.loads(file.metadata()["model"])
+            format_ = ImageFormat.from_json(description["format"])
+            with torch.device("meta"):  # the weights come from the file
+                network = VGG(description["network"], classes=len(format_.classes), image_size=format_.crop)
+            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()}, assign=True)  # noqa: SIM118 - not a dict
+    except (FileNotFoundError, safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a model of this project ({reason}); run `dvc repro`") from None
+    return Model(network.eval(), format_)
+
+
+def load_for(path: Path, image_format: ImageFormat, data: Path) -> Model:
+    """`load` a model that will be used on the images of the file `data`, which have this format.
+
+    Raises:
+        InputError: as `load`, or the model was trained on images of another format.
+    """
+    model = load(path)
+    if difference := model.format.difference(image_format):
+        raise InputError(f"{path}: made for other images than {data}: {difference}; run `dvc repro`")
+    return model

@@ -1,0 +1,61 @@
+"""Start a deep network from layers of a trained shallow one (section 3.1), by layer name."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from src.base.errors import InputError
+from src.networks.vgg import VGG
+
+Transfer = Literal["none", "paper", "all", "convolutions", "fully_connected"]
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """Names of the target's layers: those with the source's weights, and those that kept their own weights."""
+
+    copied: tuple[str, ...]
+    kept: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"from the trained network: {' '.join(self.copied) or 'nothing'}; newly drawn: {' '.join(self.kept)}"
+
+
+def transfer_layers(source: VGG, target: VGG, transfer: Transfer) -> Transferred:
+    """Copy weights and biases of layers of `source` into the layers of the same name of `target`.
+
+    - none: no layer
+    - paper: "the first four convolutional layers and the last three fully-connected layers". The first four of A are
+      conv1_1, conv2_1, conv3_1 and conv3_2. The paper does not say which layers of the deeper network get them. Here
+      the layers of the same name do, which have the same shapes. The first four layers of D (conv1_1, conv1_2, conv2_1,
+      conv2_2) have other shapes.
+    - all: every layer that has the same name and shape in both networks
+    - convolutions, fully_connected: one half of `paper` without the other, for the study of a faulty transfer
+
+    Raises:
+        InputError: a layer of `paper`, `convolutions` or `fully_connected` is missing in the target or has another
+            shape.
+    """
+    sources, targets = source.weight_layers, target.weight_layers
+    convolutions = [name for name, layer in sources.items() if isinstance(layer, nn.Conv2d)][:4]
+    fully_connected = ["fc6", "fc7", "fc8"]
+
+    def fits(name: str) -> bool:
+        return name in targets and sources[name].weight.shape == targets[name].weight.shape
+
+    names = {
+        "none": [],
+        "paper": convolutions + fully_connected,
+        "all": [name for name in sources if fits(name)],
+        "convolutions": convolutions,
+        "fully_connected": fully_connected,
+    }[transfer]
+    for name in names:
+        if not fits(name):
+            raise InputError(
+                f"params.yaml: train_vgg16.transfer: {transfer}: {name} of network {source.letter} has no layer of its "
+                f"name and shape in {target.letter}; use `all` or `none`"
+            )
+        targets[name].load_state_dict(sources[name].state_dict())
+    return Transferred(tuple(names), tuple(name for name in targets if name not in names))

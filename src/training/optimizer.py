@@ -1,0 +1,53 @@
+"""The optimizer and the learning rate schedule of section 3.1, and Adam."""
+
+import sys
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import nn
+from torch.optim import SGD, Adam, Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from src.base.params import Positive, Section
+
+
+class OptimizerParams(Section):
+    """`optimizer` of params.yaml."""
+
+    name: Literal["adam", "sgd"]
+    lr: Positive
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    eps: Positive
+
+
+class ScheduleParams(Section):
+    """`schedule` of params.yaml."""
+
+    name: Literal["constant", "plateau"]
+    patience: Annotated[int, Field(ge=0)]
+
+
+def make_optimizer(network: nn.Module, params: OptimizerParams) -> Optimizer:
+    """SGD with momentum, the paper's, or Adam. Weight decay is an L2 penalty on all weights and biases."""
+    if params.name == "sgd":
+        return SGD(
+            network.parameters(), params.lr, momentum=params.momentum, weight_decay=params.weight_decay, fused=True
+        )
+    return Adam(network.parameters(), params.lr, eps=params.eps, weight_decay=params.weight_decay, fused=True)
+
+
+def make_schedule(optimizer: Optimizer, params: ScheduleParams) -> ReduceLROnPlateau:
+    """Divide the learning rate by 10 when validation accuracy stops improving, at most three times.
+
+    `constant` is the same schedule with a patience that no run reaches.
+    """
+    return ReduceLROnPlateau(
+        optimizer,
+        mode="max",
+        factor=0.1,
+        patience=params.patience if params.name == "plateau" else sys.maxsize,
+        threshold=0,
+        min_lr=optimizer.param_groups[0]["lr"] * 1e-3,
+        eps=0,
+    )

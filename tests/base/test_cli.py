@@ -1,0 +1,76 @@
+"""How a stage ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from src.base.files import write_text
+
+STAGE = """
+import sys, time
+from src.base import cli
+from src.base.errors import InputError
+def main():
+    {}
+cli.run(main)
+"""
+
+
+def run(body: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", STAGE.format(body)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_success() -> None:
+    result = run("print('done')")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
+
+
+def test_wrong_input_is_one_line() -> None:
+    result = run("raise InputError('a: b: wrong')")
+    assert (result.returncode, result.stderr) == (1, "error: a: b: wrong\n")
+
+
+def test_a_full_disk_is_one_line() -> None:
+    result = run("raise OSError(28, 'No space left on device', 'models/x')")
+    assert (result.returncode, result.stderr) == (1, "error: [Errno 28] No space left on device: 'models/x'\n")
+
+
+def test_a_fault_of_the_code_keeps_its_traceback() -> None:
+    result = run("raise ZeroDivisionError")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_one_line(number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", STAGE.format("print('ready', flush=True); time.sleep(60)")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (128 + number, f"stopped by {number.name}\n")
+
+
+def test_ctrl_c_while_packages_are_loaded_is_no_crash(tmp_path: Path) -> None:
+    write_text(tmp_path / "torch.py", "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    path = os.pathsep.join([str(tmp_path), str(Path.cwd())])
+    command = [sys.executable, "-m", "stages.train_vgg11"]
+    environment = {**os.environ, "PYTHONPATH": path}
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == -signal.SIGINT
+    assert result.stderr == ""

@@ -1,0 +1,53 @@
+"""Optimizer and schedule against their formulas."""
+
+import pytest
+import torch
+from torch import nn
+
+from src.training.optimizer import make_optimizer, make_schedule
+from tests.conftest import PARAMS
+
+SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "eps": 1e-8}
+
+
+def test_sgd_is_the_papers_update() -> None:
+    """v = 0.9 v + gradient + 5e-4 w; w = w - lr v, two steps by hand."""
+    layer = nn.Linear(1, 1, bias=False)
+    optimizer = make_optimizer(layer, PARAMS.optimizer.model_copy(update=SGD))
+    w, v = layer.weight.item(), 0.0
+    for _ in range(2):
+        optimizer.zero_grad()
+        layer(torch.tensor([[3.0]])).sum().backward()
+        optimizer.step()
+        v = 0.9 * v + 3.0 + 5e-4 * w
+        w -= 0.05 * v
+        assert layer.weight.item() == pytest.approx(w, rel=1e-5)
+
+
+def test_adams_eps_reaches_the_update() -> None:
+    """The first step of Adam is lr * g / (|g| + eps): with g = eps it is half of lr."""
+    layer = nn.Linear(1, 1, bias=False)
+    optimizer = make_optimizer(layer, PARAMS.optimizer.model_copy(update={"eps": 1e-3}))
+    before = layer.weight.item()
+    (layer(torch.tensor([[1.0]])).sum() * 1e-3).backward()
+    optimizer.step()
+    assert before - layer.weight.item() == pytest.approx(1e-3 / 2, rel=1e-3)
+
+
+def test_plateau_divides_by_ten_three_times() -> None:
+    optimizer = make_optimizer(nn.Linear(2, 2), PARAMS.optimizer)
+    schedule = make_schedule(optimizer, PARAMS.schedule.model_copy(update={"name": "plateau", "patience": 1}))
+    rates = []
+    for accuracy in [0.1, 0.2, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3]:
+        schedule.step(accuracy)
+        rates.append(optimizer.param_groups[0]["lr"])
+    expected = [1e-3] * 3 + [1e-4] * 3 + [1e-5] * 2 + [1e-6] * 4
+    assert rates == pytest.approx(expected)
+
+
+def test_constant_is_constant() -> None:
+    optimizer = make_optimizer(nn.Linear(2, 2), PARAMS.optimizer)
+    schedule = make_schedule(optimizer, PARAMS.schedule)
+    for _ in range(100):
+        schedule.step(0.1)
+    assert optimizer.param_groups[0]["lr"] == 1e-3
