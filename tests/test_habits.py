@@ -1,0 +1,86 @@
+"""What contributors, GitHub and git are told: it agrees with the project."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+WORKFLOWS = sorted(Path(".github", "workflows").glob("*.yml"))
+VERSION = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+
+def test_workflows_use_targets_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", Path("Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    used = set()
+    for path in [*WORKFLOWS, Path("CONTRIBUTING.md"), Path(".devcontainer", "devcontainer.json")]:
+        used |= set(re.findall(r"(?:`|: |\"|^ {4})make ([a-z-]+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+    assert {"setup", "test", "test-all", "demo"} <= used <= targets
+
+
+def test_workflows_use_one_version_of_each_action_and_read_by_default() -> None:
+    versions: dict[str, set[str]] = {}
+    for path in WORKFLOWS:
+        workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert workflow["permissions"] == {"contents": "read"}
+        for job in workflow["jobs"].values():
+            assert job["timeout-minutes"]
+            for step in job["steps"]:
+                name, _, version = step.get("uses", "").partition("@")
+                versions.setdefault(name, set()).add(version)
+                if name == "actions/checkout":
+                    assert step["with"]["persist-credentials"] is False
+    assert all(len(found) == 1 for found in versions.values()), versions
+
+
+def test_the_changelog_has_an_unreleased_section_and_this_version() -> None:
+    text = Path("CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased, newest = re.findall(r"^## (.*)$", text, re.MULTILINE)[:2]
+    assert unreleased == "[Unreleased]"
+    assert re.fullmatch(rf"{re.escape(VERSION)} - \d{{4}}-\d\d-\d\d", newest)
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.*)$", text, re.MULTILINE)) <= kinds
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load(Path("CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == VERSION
+    assert citation["license"] == "MIT"
+    assert Path("LICENSE").read_text(encoding="utf-8").startswith("MIT License\n")
+    assert citation["references"][0]["url"].endswith("1409.1556")
+
+
+def test_contributing_names_files_that_exist() -> None:
+    quoted = set(re.findall(r"`([^` ]+)`", Path("CONTRIBUTING.md").read_text(encoding="utf-8")))
+    names = {name for name in quoted if "/" in name or name.endswith((".yaml", ".lock", ".toml", ".txt", ".md"))}
+    names -= {"stages/NAME.py"}
+    assert "src/base/params.py" in names
+    assert {name for name in names if not Path(name).exists()} == set()
+
+
+@pytest.mark.parametrize("autocrlf", ["true", "input", "false"])
+def test_git_gives_every_clone_the_same_bytes(tmp_path: Path, autocrlf: str) -> None:
+    """DVC hashes bytes, and core.autocrlf=true would change the ends of lines."""
+    files = {
+        "a.py": b"a = 1\nb = 2\n",
+        "results/a.csv": b"a,b\r\n1,2\r\n",
+        "a.png": b"\x89PNG\r\n\x1a\n",
+        "a.safetensors": b"a\r\nb\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / ".gitattributes").write_bytes(Path(".gitattributes").read_bytes())
+
+    def git(*arguments: str) -> None:
+        command = ["git", "-c", f"core.autocrlf={autocrlf}", *arguments]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "-q")
+    git("add", "-A")
+    for name in files:
+        (tmp_path / name).unlink()
+    git("checkout-index", "--all")
+    assert {name: (tmp_path / name).read_bytes() for name in files} == files
