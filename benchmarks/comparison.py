@@ -1,24 +1,27 @@
-"""The three ways side by side on one case, with the ceilings of the machine in the same turns."""
+"""All ways side by side on one case, with the limits of the machine in the same rounds."""
 
+import statistics
 import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from operator import attrgetter
+from time import perf_counter
 
-from benchmarks.ceilings import Copy, MatrixProduct
-from benchmarks.ways import WAYS, Case, Way, device, parts
-from benchmarks.workers import Worker, interleave, median, peak_memory
-from src.params import load
-from src.runtime import DTYPES, native_dtype
-from src.training import TrainingParams
+from benchmarks.limits import Copy, MatrixProduct
+from benchmarks.machine import synchronize
+from benchmarks.ways import WAYS, Case, Way
+from benchmarks.workers import Worker, interleave, peak_memory
 
 PARTS_STEPS = 3
 
 
 @dataclass(frozen=True)
 class Result:
-    """One way.
+    """What was measured of one way.
 
     Attributes:
-        rates: images/s, one a round.
+        rates: images/s, one per round.
         precision: of matrix products and convolutions.
         peak: most bytes in memory at once.
     """
@@ -29,17 +32,17 @@ class Result:
 
     @property
     def rate(self) -> float:
-        return median(self.rates)
+        return statistics.median(self.rates)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All ways on one case.
+    """What was measured on one case.
 
     Attributes:
-        products: FLOP/s of a matrix product, by precision.
+        products: FLOP/s of a matrix product in each precision that a way uses.
         copy: bytes/s of a copy, read and written.
-        parts: seconds of the parts of one of this project's steps.
+        parts: seconds of each part of this project's step.
     """
 
     case: Case
@@ -49,31 +52,51 @@ class Comparison:
     parts: dict[str, float]
 
 
-def compare(case: Case, rounds: int) -> Comparison:
-    """Run all ways and ceilings in turns."""
+def compare(case: Case, rounds: int, ways: Mapping[str, Callable[[Case], Way]] = WAYS) -> Comparison:
+    """Measure all ways and limits in turns. `ways` must contain "project", whose parts are measured too."""
     print(case, file=sys.stderr)
-    ways = {name: Worker(way, case) for name, way in WAYS.items()}
-    precisions = {"fp32", native_precision(), load(TrainingParams).runtime.precision} - {"auto"}
-    products = {precision: Worker(MatrixProduct, precision) for precision in sorted(precisions)}
-    copy = Worker(Copy)
-    try:
-        rates = interleave({**ways, **products, "copy": copy}, rounds)
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(closing(Worker(way, case))) for name, way in ways.items()}
+        precisions = {name: worker.ask(attrgetter("precision")) for name, worker in workers.items()}
+        products = {
+            name: stack.enter_context(closing(Worker(MatrixProduct, name))) for name in sorted({*precisions.values()})
+        }
+        copy = stack.enter_context(closing(Worker(Copy)))
+        rates = interleave({**workers, **products, "copy": copy}, rounds)
         return Comparison(
             case,
-            {name: Result(rates[name], way.ask(precision), way.ask(peak_memory)) for name, way in ways.items()},
-            {name: median(rates[name]) for name in products},
-            median(rates["copy"]),
-            ways["project"].ask(parts, PARTS_STEPS),
+            {name: Result(rates[name], precisions[name], worker.ask(peak_memory)) for name, worker in workers.items()},
+            {name: statistics.median(rates[name]) for name in products},
+            statistics.median(rates["copy"]),
+            workers["project"].ask(parts, PARTS_STEPS),
         )
-    finally:
-        for worker in (*ways.values(), *products.values(), copy):
-            worker.close()
 
 
-def native_precision() -> str:
-    """The precision that `runtime.precision: auto` chooses here."""
-    return next(name for name, dtype in DTYPES.items() if dtype == native_dtype(device()))
+def parts(way: Way, steps: int) -> dict[str, float]:
+    """Median seconds of the parts of a step.
 
+    `data` is the time until the batch is there, `network` forward and backward pass and the loss, `optimizer` the
+    update of the weights.
+    """
+    times: dict[str, list[float]] = {"data": [], "network": [], "optimizer": []}
+    marks: list[float] = []
 
-def precision(way: Way) -> str:
-    return way.precision
+    def mark(*_: object) -> None:
+        synchronize()
+        marks.append(perf_counter())
+
+    hooks = [way.optimizer.register_step_pre_hook(mark), way.optimizer.register_step_post_hook(mark)]
+    for _ in range(steps):
+        marks.clear()
+        mark()
+        batch = way.batch()
+        mark()
+        way.learn(*batch)
+        mark()
+        start, has_batch, before, after, end = marks
+        times["data"].append(has_batch - start)
+        times["optimizer"].append(after - before)
+        times["network"].append(end - has_batch - (after - before))
+    for hook in hooks:
+        hook.remove()
+    return {part: statistics.median(seconds) for part, seconds in times.items()}

@@ -1,49 +1,49 @@
-"""On what and with what a benchmark ran."""
+"""The machine and the software that a benchmark ran on."""
 
+import datetime
 import platform
-import re
 import subprocess
 from importlib.metadata import version
-from pathlib import Path
 
 import psutil
 import torch
 
-from src.runtime import cores
+from src.compute.runtime import cores, native_dtype
 
-PACKAGES = ("torch", "torchvision", "dvc", "dvclive")
-FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+
+def device() -> torch.device:
+    """Where everything is measured: the GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def use_full_fp32() -> None:
+    """Let fp32 mean fp32 in this process. PyTorch's default for cuDNN's convolutions on a GPU is TF32."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+
+def synchronize() -> None:
+    """Wait for the GPU, if this process uses one."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
 
 
 def describe() -> str:
-    """Processor, GPU, memory, versions and commit, in one line."""
-    parts = [f"{cores()} cores of {processor()} ({features()})", f"{psutil.virtual_memory().total / 2**30:.0f} GiB"]
-    if torch.cuda.is_available():
-        parts.append(torch.cuda.get_device_name())
-    packages = ", ".join(f"{package} {version(package).partition('+')[0]}" for package in PACKAGES)
-    return f"{', '.join(parts)}; Python {platform.python_version()}, {packages}; commit `{commit()}`"
-
-
-def processor() -> str:
-    return field("model name") or platform.processor() or platform.machine()
-
-
-def features() -> str:
-    """Those of `FEATURES`, kinds of vector and matrix units, that the processor has."""
-    flags = field("flags").split()
-    return ", ".join(feature for feature in FEATURES if feature in flags) or "no AVX2"
-
-
-def field(name: str) -> str:
-    """A field of /proc/cpuinfo; empty where there is none."""
-    path = Path("/proc/cpuinfo")
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    match = re.search(rf"^{name}\s*: (.*)$", text, re.MULTILINE)
-    return match[1] if match else ""
+    """Date, processor, memory, GPU, versions and commit, in one line."""
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # since PyTorch 2.12
+    processor = capabilities.get("cpu_name") or platform.processor() or platform.machine()
+    bf16 = "native bf16" if native_dtype(torch.device("cpu")) == torch.bfloat16 else "no native bf16"
+    memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    packages = ", ".join(f"{package} {version(package).partition('+')[0]}" for package in ("torch", "torchvision"))
+    return (
+        f"{datetime.datetime.now(datetime.UTC).date()}; {cores()} cores of {processor} "
+        f"({torch.backends.cpu.get_cpu_capability()}, {bf16}), {memory}{gpu}; "
+        f"Python {platform.python_version()}, {packages}; commit `{commit()}`"
+    )
 
 
 def commit() -> str:
-    """The commit, and whether files other than the report itself differ from it."""
+    """The commit, and whether tracked files outside docs/ differ from it."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()

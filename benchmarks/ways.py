@@ -1,10 +1,9 @@
-"""Three ways to train the same network on the same images: the usual one, the reference, and this project's."""
+"""Three ways to train the same network on the same images: the usual one, a reference, and this project's."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,53 +17,50 @@ from torchvision import models, transforms
 from torchvision.transforms import v2
 
 from benchmarks.flops import CLASSES
-from benchmarks.workers import median, synchronize
-from src.batches import shuffled
-from src.dataset import Dataset, ImageFormat
-from src.initialization import build
-from src.params import load
-from src.runtime import DTYPES, cores, native_dtype, start
-from src.seeding import seed_of
-from src.training import LOOK_EVERY, Run, TrainingParams, newest_loss
-from src.vgg import Column
+from benchmarks.machine import device, use_full_fp32
+from src.base.params import load
+from src.compute.runtime import DTYPES, cores, native_dtype, start_runtime
+from src.compute.seeds import seed_of
+from src.images.batches import shuffled
+from src.images.dataset import Dataset
+from src.images.format import ImageFormat
+from src.networks.vgg import Letter
+from src.training.loop import LOOK_EVERY, newest_loss
+from src.training.run import Run, TrainingParams
 
-IMAGES = 45_000  # training images of CIFAR-10 without validation
-LOADER_WORKERS = 16  # at most; never more than there are cores
+IMAGES = 45_000
+"""As many as CIFAR-10 has for training, without 5,000 for validation."""
+LOADER_WORKERS = 16
+"""At most. Never more than there are cores."""
+MEAN = (0.5, 0.4, 0.3)
+"""Of the channels, in 0..1: what all ways subtract."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained: a network of table 1, images of side x side pixels, batches of so many images."""
+    """What is trained: a network of table 1, on images of side x side pixels, in batches of this many images."""
 
-    column: Column
+    network: Letter
     side: int
     batch: int
 
     @property
-    def network(self) -> str:
-        return {"A": "VGG11", "D": "VGG16"}[self.column]
-
-    @property
     def resize(self) -> int:
-        """Pixels a side before the crop: 256 for 224, else no resize."""
+        """Height and width in pixels before the crop: 256 for 224, else there is no resize."""
         return 256 if self.side == 224 else self.side
 
     def __str__(self) -> str:
-        return f"{self.network}, {self.side} px, batch {self.batch}"
+        return f"{ {'A': 'VGG11', 'D': 'VGG16'}[self.network] }, {self.side} px, batch {self.batch}"
 
 
 def cases() -> list[Case]:
-    """What is compared: both networks at both sizes; a CPU gets smaller batches of large images."""
+    """Both networks at both sizes. On a CPU, batches of large images are smaller."""
     at_224 = 256 if device().type == "cuda" else 16
     return [Case("A", 32, 256), Case("D", 32, 256), Case("A", 224, at_224), Case("D", 224, at_224)]
 
 
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def synthetic(case: Case) -> Dataset:
-    """As many random images as fill whole batches: time does not depend on what they show."""
+    """Random images, as many as fill whole batches. What an image shows does not matter to the time."""
     generator = torch.Generator().manual_seed(0)
     images = IMAGES // case.batch * case.batch
     return Dataset(
@@ -75,17 +71,17 @@ def synthetic(case: Case) -> Dataset:
             resize=case.resize,
             crop=case.side,
             pixel_scale=1,
-            mean=(0.5, 0.4, 0.3),
+            mean=MEAN,
             covariance=((0.06, 0.05, 0.04), (0.05, 0.06, 0.05), (0.04, 0.05, 0.07)),
         ),
     )
 
 
 class Way:
-    """A way to train: a step is a batch and what is learnt from it.
+    """A way to train. One step is one batch and what the network learns from it.
 
     Attributes:
-        work: images a step.
+        work: images per step.
         precision: of matrix products and convolutions: a key of `DTYPES`.
     """
 
@@ -94,29 +90,35 @@ class Way:
     optimizer: torch.optim.Optimizer
 
     def __init__(self, case: Case) -> None:
+        use_full_fp32()
         self.work = float(case.batch)
 
     @abstractmethod
     def batch(self) -> tuple[Tensor, Tensor]:
         """The next images, float32 [B, 3, side, side], and labels, int64 [B], on the device."""
 
-    @abstractmethod
     def learn(self, images: Tensor, labels: Tensor) -> None:
-        """Forward, backward, optimizer."""
+        """Forward pass, backward pass, update of the weights, as in torchvision's training reference."""
+        with torch.autocast(device().type, torch.bfloat16, enabled=self.precision == "bf16"):
+            loss = F.cross_entropy(self.network(images), labels)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        loss.item()
 
     def step(self) -> None:
         self.learn(*self.batch())
 
 
 class Usual(Way):
-    """As nearly every repository of this kind: loader workers, PIL, fp32, NCHW, a look at the loss each step."""
+    """What most repositories of this kind do: loader workers, PIL, fp32, NCHW, a read of the loss in each step."""
 
     def __init__(self, case: Case) -> None:
         super().__init__(case)
         self.network = torchvision_network(case).to(device())
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-4)
         loader = data.DataLoader(
-            PilImages(synthetic(case)),
+            PilImages(case),
             case.batch,
             shuffle=True,
             drop_last=True,
@@ -130,28 +132,16 @@ class Usual(Way):
         images, labels = next(self.batches)
         return images.to(device()), labels.to(device())
 
-    def learn(self, images: Tensor, labels: Tensor) -> None:
-        self.optimizer.zero_grad()
-        loss = F.cross_entropy(self.network(images), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        loss.item()
-
 
 class PilImages(data.Dataset[tuple[Tensor, int]]):
-    """Images as torchvision's CIFAR10 gives them, one by one through PIL."""
+    """Images as torchvision's CIFAR10 gives them: one by one, through PIL."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, case: Case) -> None:
+        dataset = synthetic(case)
         self.images: NDArray[np.uint8] = dataset.images.permute(0, 2, 3, 1).contiguous().numpy()  # [N, H, W, 3]
         self.labels = dataset.labels.tolist()
-        enlarge = [transforms.Resize(dataset.format.resize), transforms.CenterCrop(dataset.format.crop)]
-        self.transform = transforms.Compose(
-            [
-                *(enlarge if dataset.format.resize != self.images.shape[1] else []),
-                transforms.ToTensor(),
-                transforms.Normalize(dataset.format.mean, (1, 1, 1)),
-            ]
-        )
+        enlarge = [transforms.Resize(case.resize), transforms.CenterCrop(case.side)] if case.resize > 32 else []
+        self.transform = transforms.Compose([*enlarge, transforms.ToTensor(), transforms.Normalize(MEAN, (1, 1, 1))])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -161,10 +151,7 @@ class PilImages(data.Dataset[tuple[Tensor, int]]):
 
 
 class Reference(Way):
-    """The best that torchvision's parts give: v2 transforms on whole batches on the device, AMP, channels last.
-
-    As in torchvision's training reference the loss is looked at each step, and the optimizer is as it comes.
-    """
+    """The best that torchvision's parts give: v2 transforms of whole batches on the device, AMP, channels last."""
 
     def __init__(self, case: Case) -> None:
         super().__init__(case)
@@ -172,14 +159,8 @@ class Reference(Way):
         self.network = torchvision_network(case).to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-4)
         self.data = synthetic(case).to(device())
-        enlarge = [v2.Resize(case.resize), v2.CenterCrop(case.side)]
-        self.transform = v2.Compose(
-            [
-                *(enlarge if case.resize != self.data.images.shape[-1] else []),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(self.data.format.mean, (1, 1, 1)),
-            ]
-        )
+        enlarge = [v2.Resize(case.resize), v2.CenterCrop(case.side)] if case.resize > 32 else []
+        self.transform = v2.Compose([*enlarge, v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, (1, 1, 1))])
         self.order = (indices for _ in count() for indices in torch.split(torch.randperm(len(self.data)), case.batch))
 
     def batch(self) -> tuple[Tensor, Tensor]:
@@ -187,24 +168,15 @@ class Reference(Way):
         images: Tensor = self.transform(self.data.images[indices])
         return images.contiguous(memory_format=torch.channels_last), self.data.labels[indices]
 
-    def learn(self, images: Tensor, labels: Tensor) -> None:
-        with torch.autocast(device().type, torch.bfloat16, enabled=self.precision == "bf16"):
-            loss = F.cross_entropy(self.network(images), labels)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        loss.item()
-
 
 def torchvision_network(case: Case) -> nn.Module:
-    """torchvision's network for ten classes.
+    """torchvision's network, for ten classes.
 
-    At other sizes than 224 its adaptive pooling would repeat what is left of the image until fc6 had 25,088 inputs (at
-    32 pixels the same 512 values 49 times, 103 M weights for nothing). There the pooling goes and fc6 gets
-    as many inputs as there are values: the network that the others train.
+    At 32 pixels torchvision's adaptive pooling repeats the last 512 values 49 times, so that fc6 has 25,088 inputs and
+    103 million weights that add nothing. At sizes other than 224 this function therefore drops the pooling and gives
+    fc6 one input per value, as in the network of this project.
     """
-    make = {"A": models.vgg11, "D": models.vgg16}[case.column]
-    network: Any = make(num_classes=CLASSES)
+    network: Any = {"A": models.vgg11, "D": models.vgg16}[case.network](num_classes=CLASSES)
     if case.side != 224:
         network.avgpool = nn.Identity()
         network.classifier[0] = nn.Linear(512 * (case.side // 32) ** 2, 4096)
@@ -212,67 +184,32 @@ def torchvision_network(case: Case) -> nn.Module:
 
 
 class Project(Way):
-    """This project as `dvc repro` trains with params.yaml on one device, but for the size of images and batches.
+    """This project as `dvc repro` trains on one device, with params.yaml but for the sizes of images and batches."""
 
-    Args:
-        compiled: with `runtime.compile`, whatever params.yaml says.
-    """
-
-    def __init__(self, case: Case, *, compiled: bool = False) -> None:
+    def __init__(self, case: Case) -> None:
         super().__init__(case)
         params = load(TrainingParams)
-        runtime = params.runtime.model_copy(update={"compile": compiled or params.runtime.compile, "devices": 1})
-        self.params = params.model_copy(update={"batch_size": case.batch, "runtime": runtime})
-        self.runtime = start(self.params.runtime)
-        self.precision = next(name for name, dtype in DTYPES.items() if dtype == self.runtime.dtype)
-        dataset = synthetic(case).to(self.runtime.device)
-        network = build(case.column, dataset.format, **self.params.initial())
-        self.run = Run(self.runtime.place(network), self.params, self.runtime)
+        runtime = start_runtime(params.runtime.model_copy(update={"devices": 1}))
+        self.precision = next(name for name, dtype in DTYPES.items() if dtype == runtime.dtype)
+        dataset = synthetic(case).to(runtime.device)
+        self.run = Run(runtime.place(params.build(case.network, dataset.format)), params, runtime)
         self.network, self.optimizer = self.run.network, self.run.optimizer
-        self.batches = self._epochs(dataset)
-
-    def _epochs(self, dataset: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
-        for epoch in count(1):
-            for images, labels, _ in shuffled(
-                dataset, self.params.batch_size, self.params.augment, seed=self.params.seed, epoch=epoch
-            ):
-                yield images, labels
+        self.batches = (
+            batch
+            for epoch in count(1)
+            for batch in shuffled(dataset, case.batch, params.augment, seed=params.seed, epoch=epoch)
+        )
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        return next(self.batches)
+        images, labels, _ = next(self.batches)
+        return images, labels
 
     def learn(self, images: Tensor, labels: Tensor) -> None:
         step = len(self.run.meter.losses)
-        torch.manual_seed(seed_of(self.params.seed, 1, step, 1))
+        torch.manual_seed(seed_of(self.run.params.seed, 1, step, 1, 0))
         self.run.step(images, labels, len(labels))
         if step % LOOK_EVERY == 0:
             newest_loss(self.run, epoch=1)
 
 
-WAYS = {"usual": Usual, "reference": Reference, "project": Project}
-
-
-def parts(way: Way, steps: int) -> dict[str, float]:
-    """Seconds of a step (medians): `data` until the batch is there, `optimizer`, and `network`, which is the rest."""
-    times: dict[str, list[float]] = {"data": [], "network": [], "optimizer": []}
-    marks: list[float] = []
-
-    def mark(*_: object) -> None:
-        synchronize()
-        marks.append(perf_counter())
-
-    hooks = [way.optimizer.register_step_pre_hook(mark), way.optimizer.register_step_post_hook(mark)]
-    for _ in range(steps):
-        marks.clear()
-        mark()
-        batch = way.batch()
-        mark()
-        way.learn(*batch)
-        mark()
-        start_, has_batch, before, after, end = marks
-        times["data"].append(has_batch - start_)
-        times["optimizer"].append(after - before)
-        times["network"].append(end - has_batch - (after - before))
-    for hook in hooks:
-        hook.remove()
-    return {part: median(seconds) for part, seconds in times.items()}
+WAYS: dict[str, Callable[[Case], Way]] = {"usual": Usual, "reference": Reference, "project": Project}
