@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.page import insert, table
-from src.errors import InputError
+from scripts.markdown import insert, table
+from src.base.errors import InputError
 
 
 def test_the_page_keeps_what_is_written_by_hand(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from src.inspection import LayerSignal
-from src.optimization import OptimizerParams
-from src.prediction import learned, learns, movement, step, weakest_signal
+from src.inspection.signals import LayerSignal
+from src.training.optimizer import OptimizerParams
+from study.prediction import learned, learns, movement, weakest_signal
 
 ADAM = OptimizerParams(name="adam", lr=1e-4, momentum=0.0, weight_decay=0.0, eps=1e-8)
 SGD = OptimizerParams(name="sgd", lr=0.01, momentum=0.9, weight_decay=5e-4, eps=1e-8)
@@ -17,6 +17,9 @@ def layers(*gradients: float, weights: float = 0.01, logits: float = 1e-3, share
 
 
 def test_steps_of_adam_and_sgd() -> None:
+    def step(gradient: float, optimizer: OptimizerParams) -> float:
+        return movement(layers(gradient, weights=1.0), optimizer)
+
     assert step(1e-3, ADAM) == pytest.approx(1e-4, rel=1e-4)
     assert step(1e-8, ADAM) == pytest.approx(0.5e-4)
     assert step(1e-12, ADAM) == pytest.approx(1e-8, rel=1e-3)

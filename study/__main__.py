@@ -1,0 +1,95 @@
+"""Run what is missing of the study's grid, one DVC experiment after the other, and write its tables and figures.
+
+A run is done when this clone has an experiment with its parameters, or docs/study.csv has a row with them. After
+Ctrl-C the same command goes on from the last state of training.
+"""
+
+import argparse
+import re
+import time
+from pathlib import Path
+
+from scripts.experiment import git, parameters, run_experiment
+from scripts.markdown import insert
+from src.base import cli
+from src.base.errors import InputError
+from study import figures, table
+from study.grid import Grid, Run, read, runs
+
+GRID, PAGE = Path("study", "grid.yaml"), Path("docs", "study", "cells.md")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m study", description=__doc__)
+    parser.add_argument("scale", type=Path, help="a preset: image size, number of images, epochs")
+    parser.add_argument("--rounds", type=int, metavar="N", help="only the first N rounds of the grid")
+    parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
+    parser.add_argument("--collect", action="store_true", help="only write tables and figures")
+    arguments = parser.parse_args()
+    grid = read(GRID)
+    every = runs(grid, arguments.scale, parameters(Path("params.yaml").read_bytes()))
+    wanted = [run for run in every if run.round <= (arguments.rounds or len(grid.rounds))]
+    if arguments.collect:
+        collect(grid, wanted)
+    elif not arguments.list:
+        run_missing(grid, wanted)
+    print(listing(grid, wanted))
+
+
+def run_missing(grid: Grid, wanted: list[Run]) -> None:
+    """Run what is missing, in order. Update tables and figures after each run. Failures are an `InputError`."""
+    left, tried, started = collect(grid, wanted), list[Run](), time.monotonic()
+    while queue := [run for run in left if run not in tried]:
+        if changed := git("status", "--porcelain", "--", "src", "stages", "dvc.yaml", "params.yaml").decode():
+            files = ", ".join(line[3:] for line in changed.splitlines())
+            raise InputError(f"uncommitted changes in {files}: commit them first, so that results name their code")
+        run, output, failure = queue[0], list[str](), "the experiment has other parameters"
+        try:
+            run_experiment(run.name, [f"{key}={value}" for key, value in run.settings.items()], output)
+        except InputError as error:
+            failure = str(error)
+            # Numbers that overflow are a result of the study. DVC keeps no experiment of them.
+            if overflow := re.search(r"error: (.*(?:the loss is|are not finite).*)", "".join(output)):
+                table.write(run.name, {table.STUDY: [table.new_row(run, learned="no", error=overflow[1])]})
+        left = collect(grid, wanted)
+        tried.append(run)
+        minutes = (time.monotonic() - started) / 60 / len(tried) * (len(queue) - 1)
+        result = f"failed, {failure}" if run in left else outcome(run)
+        print(f"{run.name}: {result}; {len(queue) - 1} left, about {minutes:.0f} minutes", flush=True)
+    if left:
+        raise InputError(f"failed: {', '.join(run.name for run in left)}; the same command tries them again")
+
+
+def collect(grid: Grid, wanted: list[Run]) -> list[Run]:
+    """Write tables, figures and the page's table of all that is done; returns what is left."""
+    done = table.find_done(wanted)
+    for run in wanted:
+        if commit := done.get(run.name):
+            try:
+                table.write(run.name, table.record(run, commit))
+            except (InputError, KeyError, ValueError) as error:  # an experiment of an older pipeline
+                raise InputError(f"{run.name}: experiment {commit[:10]} is unusable, remove it: {error!r}") from None
+    insert(PAGE, "cells", table.summary(table.read(table.STUDY)))
+    figures.draw(grid.panels)
+    return [run for run in wanted if run.name not in done]
+
+
+def listing(grid: Grid, wanted: list[Run]) -> str:
+    """The grid by rounds, each run with its state."""
+    done, lines = table.find_done(wanted), list[str]()
+    for number, round_ in enumerate(grid.rounds, start=1):
+        mine = [run for run in wanted if run.round == number]
+        lines += [f"round {number}: {round_.question}"] if mine else []
+        lines += [f"  done {run.name}: {outcome(run)}" if run.name in done else f"  left {run.name}" for run in mine]
+    return "\n".join([*lines, f"{len(done)} of {len(wanted)} runs done, {len(wanted) - len(done)} left"])
+
+
+def outcome(run: Run) -> str:
+    """What study.csv says of a run; empty when the run is not collected yet."""
+    row = {row["name"]: row for row in table.read(table.STUDY)}.get(run.name, table.new_row(run))
+    text = "best validation accuracy {best_validation_accuracy}, learned: {learned}, predicted: {predicted}"
+    return row["error"] or text.format_map(row)
+
+
+if __name__ == "__main__":
+    cli.run(main)

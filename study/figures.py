@@ -1,0 +1,97 @@
+"""The figures of the study, drawn from its tables alone."""
+
+import math
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from src.base.plot_style import save, styled
+from study.table import CURVES, LAYERS, STUDY, Row, group, read
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "black")  # Okabe & Ito
+DASHED: dict[str, Any] = {"color": "0.4", "linestyle": "--", "linewidth": 1}
+Panels = dict[str, list[str]]  # the cells that each panel compares, by title
+
+
+def draw(panels: Panels) -> None:
+    """Draw the figures of each scale; curves where a run has several epochs."""
+    for scale, rows in group(read(STUDY), "scale").items():
+        save(layers(panels, rows), LAYERS.with_name(f"{scale}-layers.png"))
+        save(prediction(rows), LAYERS.with_name(f"{scale}-prediction.png"))
+        if any(float(row["train_vgg16.epochs"]) > 1 for row in rows):
+            save(curves(panels, rows), LAYERS.with_name(f"{scale}-curves.png"))
+
+
+@styled
+def layers(panels: Panels, rows: list[Row]) -> Figure:
+    """Activations and gradients of the first seed of each cell."""
+    figure = Figure(figsize=(20, 8), layout="constrained")
+    figure.suptitle("Signal and gradient of VGG16 by layer when its training starts, after the transfer")
+    grid = figure.subplots(2, len(panels), sharex=True, sharey="row", squeeze=False)
+    measured = group([layer for layer in read(LAYERS) if layer["network"] == "after_transfer"], "name")
+    first = {row["cell"]: measured.get(row["name"], []) for row in reversed(rows)}
+    for (title, cells), (signal, gradient) in zip(panels.items(), grid.T, strict=True):
+        for cell, colour in zip(cells, COLOURS, strict=False):
+            for axes, column, label in ((signal, "activation_std", cell), (gradient, "gradient_rms", None)):
+                if mine := first.get(cell):
+                    values = [float(layer[column]) or math.nan for layer in mine]  # 0 has no logarithm
+                    names = [layer["layer"] for layer in mine]
+                    axes.plot(names, values, marker="o", markersize=4, color=colour, label=label)
+        for eps in sorted({float(row["optimizer.eps"]) for row in rows if row["cell"] in cells}):
+            gradient.axhline(eps, **DASHED)
+            gradient.annotate(f"eps {eps:g}", (10, eps), (0, -3), textcoords="offset points", va="top", size="small")
+        gradient.tick_params(axis="x", rotation=90)
+        finish(signal, title=title, yscale="log", ylabel="standard deviation of activations")
+        finish(gradient, yscale="log", ylabel="RMS of weight gradients")
+    return figure
+
+
+@styled
+def curves(panels: Panels, rows: list[Row]) -> Figure:
+    """Validation accuracy of all runs. The seeds of a cell have one colour."""
+    figure = Figure(figsize=(14, 9), layout="constrained")
+    figure.suptitle("VGG16: accuracy on validation images; one dot per epoch, one line per seed")
+    grid = figure.subplots(2, math.ceil(len(panels) / 2), sharex=True, sharey=True, squeeze=False)
+    trained = group([epoch for epoch in read(CURVES) if epoch["network"] == "vgg16"], "name")
+    for (title, cells), axes in zip(panels.items(), grid.flat, strict=False):
+        for cell, colour in zip(cells, COLOURS, strict=False):
+            for seed, row in enumerate(row for row in rows if row["cell"] == cell and row["name"] in trained):
+                epochs = trained[row["name"]]
+                steps = [float(epoch["epoch"]) / len(epochs) * float(row["steps"]) for epoch in epochs]
+                accuracy = [float(epoch["validation/accuracy"]) for epoch in epochs]
+                axes.plot(steps, accuracy, marker=".", color=colour, label="_" * seed + cell)  # the first in the legend
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        finish(axes, title=title, xlim=(0, None), xlabel="step", ylabel="accuracy")
+    return figure
+
+
+@styled
+def prediction(rows: list[Row]) -> Figure:
+    """Movement and weakest signal of each run, and whether it learned."""
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes, seen = figure.subplots(), [row for row in rows if row["movement"] and row["learned"]]
+    for predicted, colour in (("yes", COLOURS[2]), ("seed", COLOURS[4]), ("no", COLOURS[1])):
+        said = "left to the seed" if predicted == "seed" else f"predicted {predicted}"
+        for learned, came, marker in (("yes", "learned", "o"), ("no", "did not learn", "X")):
+            if mine := [row for row in seen if (row["predicted"], row["learned"]) == (predicted, learned)]:
+                x, y = ([float(row[column]) for row in mine] for column in ("movement", "weakest_signal"))
+                label = f"{said}: {len(mine)} {came}"
+                axes.scatter(x, y, s=60, color=colour, marker=marker, alpha=0.7, label=label)
+    axes.axvline(1, **DASHED)
+    for rate in sorted({float(row["optimizer.lr"]) for row in seen if row["optimizer.name"] == "adam"}):
+        axes.axhline(rate, **DASHED)
+    title = "Prediction before training and what came of it; one mark per run\n"
+    axes.set_title(f"{title}Dashed: a movement of 1, and Adam's learning rate")
+    axes.set_xlabel("movement: steps x (first step / weights x share of inputs that differ), summed over layers")
+    finish(axes, xscale="log", yscale="log", ylabel="weakest signal of a layer before training")
+    return figure
+
+
+def finish(axes: Axes, **settings: Any) -> None:
+    axes.set(**settings)
+    axes.label_outer()
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small")

@@ -1,0 +1,67 @@
+"""The grid of the study as runs: study/grid.yaml at a scale, which is a preset."""
+
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import yaml
+from pydantic import Field, ValidationError
+
+from scripts.experiment import plain, read_preset
+from src.base.errors import InputError
+from src.base.params import Section, Seed
+
+VARIED = (  # the keys of params.yaml that cells, scales and seeds set
+    *("seed", "init", "init_std", "image.resize", "image.crop", "image.pixel_scale"),
+    *("preprocess.validation", "preprocess.fraction", "batch_size"),
+    *("optimizer.name", "optimizer.lr", "optimizer.momentum", "optimizer.weight_decay", "optimizer.eps"),
+    *("train_vgg11.epochs", "train_vgg16.epochs", "train_vgg16.transfer", "runtime.precision"),
+)
+
+
+class Round(Section):
+    question: str
+    seeds: list[Seed]
+    cells: list[str]
+
+
+class Grid(Section):
+    cells: dict[str, Annotated[str, Field(pattern=rf"^(({'|'.join(VARIED)})=\S+( +|$))*$")]]
+    rounds: list[Round]
+    panels: Annotated[dict[str, list[str]], Field(min_length=1)]
+
+
+class Run(NamedTuple):
+    name: str  # of the DVC experiment: scale, cell and seed
+    scale: str
+    cell: str
+    round: int  # from 1
+    settings: dict[str, str]  # the arguments of `dvc exp run -S` by key; a cell overrides the scale
+    parameters: dict[str, float | str]  # all values of params.yaml by dotted key, with the settings
+
+
+def read(path: Path) -> Grid:
+    """Read the grid. A file that is no grid, or names a cell that it does not have, is an `InputError`."""
+    try:
+        grid = Grid.model_validate(yaml.safe_load(path.read_bytes()))
+    except (FileNotFoundError, yaml.YAMLError, ValidationError) as error:
+        raise InputError(f"{path}: not a grid: {' '.join(str(error).split())}") from None
+    named = {cell for cells in [*(each.cells for each in grid.rounds), *grid.panels.values()] for cell in cells}
+    if unknown := sorted(named - grid.cells.keys()):
+        raise InputError(f"{path}: no such cell: {', '.join(unknown)}")
+    return grid
+
+
+def runs(grid: Grid, scale: Path, defaults: dict[str, float | str]) -> list[Run]:
+    """All experiments of the grid at a scale, in the order in which they run. `defaults`: params.yaml by dotted key.
+
+    A cell that the scale makes equal to an earlier one, such as all images where the scale has them all, is left out.
+    """
+    common, found = read_preset(scale), dict[tuple[float | str | None, ...], Run]()
+    for number, round_ in enumerate(grid.rounds, start=1):
+        for seed in round_.seeds:
+            for cell in round_.cells:
+                settings = dict(line.split("=", 1) for line in (*common, *grid.cells[cell].split(), f"seed={seed}"))
+                values = defaults | {key: plain(value) for key, value in settings.items()}
+                run = Run(f"{scale.name}-{cell}-{seed}", scale.name, cell, number, settings, values)
+                found.setdefault(tuple(values.get(key) for key in VARIED), run)
+    return list(found.values())

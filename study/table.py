@@ -1,0 +1,133 @@
+"""The tables of the study, read from the commits in which DVC keeps experiments: nothing is checked out."""
+
+import csv
+import json
+import math
+import statistics
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from scripts import markdown
+from scripts.experiment import finished_experiments, git, plain, unpack
+from src.base.files import write_csv
+from src.evaluation.history import TABLES, read_history
+from src.inspection.signals import LayerSignal
+from src.training.optimizer import OptimizerParams
+from study.grid import VARIED, Run
+from study.prediction import learned, learns, movement, weakest_signal
+
+STUDY, CURVES, LAYERS = (Path("docs", name) for name in ("study.csv", "study/curves.csv", "study/layers.csv"))
+COLUMNS = (
+    *("name", "scale", "cell", *VARIED, "commit", "code"),
+    *("vgg11_layers_below_eps", "vgg11_predicted", "vgg11_learned"),
+    *("vgg11_final_validation_accuracy", "vgg11_best_validation_accuracy", "vgg11_test_accuracy"),
+    *("layers_below_eps_before_transfer", "layers_below_eps_after_transfer", "steps", "movement", "weakest_signal"),
+    *("predicted", "learned", "final_validation_accuracy", "best_validation_accuracy", "test_accuracy", "error"),
+)
+"""Of study.csv, one row per run. A column without the name of a network is VGG16's. `commit` is that of the experiment,
+`code` the one from which it ran, `movement` that of all `steps`. `error` says why training ended early."""
+SHOWN = (  # on the page
+    *("vgg11_best_validation_accuracy", "layers_below_eps_before_transfer", "layers_below_eps_after_transfer"),
+    *("movement", "weakest_signal", "predicted", "learned", "best_validation_accuracy", "test_accuracy"),
+)
+Row = dict[str, str]
+
+
+def find_done(wanted: list[Run]) -> dict[str, str]:
+    """By name of each finished run: the newest commit with its parameters, or "" where only study.csv has the run."""
+    rows, experiments, found = read(STUDY), finished_experiments(), dict[str, str]()
+    for run in wanted:
+        if any(all(plain(row[key]) == run.parameters.get(key) for key in VARIED) for row in rows):
+            found[run.name] = ""
+        for commit, values in experiments.items():  # an older experiment has no key of a newer option
+            if all(values.get(key, value) == value for key, value in run.parameters.items()):
+                found[run.name] = commit
+    return found
+
+
+def new_row(run: Run, **known: str) -> Row:
+    """A row of study.csv with the parameters of a run and some other columns."""
+    known |= {key: f"{value:g}" if isinstance(value, float) else value for key, value in run.parameters.items()}
+    known |= {"name": run.name, "scale": run.scale, "cell": run.cell}
+    return {column: known.get(column, "") for column in COLUMNS}
+
+
+def record(run: Run, commit: str) -> dict[Path, list[Row]]:
+    """The rows of a run by table: what the experiment measured, and what the rule predicts."""
+    row = new_row(run, commit=commit[:10], code=git("rev-parse", f"{commit}^").decode()[:10])
+    values = {key: run.parameters[f"optimizer.{key}"] for key in OptimizerParams.model_fields}
+    optimizer, curves = OptimizerParams.model_validate(values), list[Row]()
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(commit, results := Path(folder, "results"))
+        metrics = {path.parent.name: json.loads(path.read_bytes()) for path in results.glob("*/metrics.json")}
+        layers = [layer for stage in ("init", "transfer") for layer in read(results / f"inspect_{stage}/layers.csv")]
+        histories = {name: read_history(results / f"train_{name}/plots/metrics") for name in ("vgg11", "vgg16")}
+    batches = math.ceil(metrics["preprocess"]["images"]["train"] / float(run.parameters["batch_size"]))
+    for network, prefix, start in (("vgg11", "vgg11_", "vgg11"), ("vgg16", "", "after_transfer")):
+        rows = [layer for layer in layers if layer["network"] == start]
+        numbers = [[float(layer[column]) for column in LayerSignal._fields[1:]] for layer in rows]
+        signals = [LayerSignal(layer["layer"], *each) for layer, each in zip(rows, numbers, strict=True)]
+        for index, (epoch, _) in enumerate(histories[network]["train/loss"]):
+            scores = {score: f"{histories[network][score][index, 1]:.6g}" for score in TABLES}
+            curves.append({"name": run.name, "network": network, "epoch": f"{epoch:g}"} | scores)
+        accuracy = histories[network]["validation/accuracy"][:, 1]
+        row[f"{prefix}final_validation_accuracy"] = f"{accuracy[-1]:.4f}"
+        row[f"{prefix}best_validation_accuracy"] = f"{accuracy.max():.4f}"
+        row[f"{prefix}test_accuracy"] = f"{metrics['evaluate'][network]['accuracy']:.4f}"
+        steps = batches * int(run.parameters[f"train_{network}.epochs"])
+        if steps:  # nothing is predicted for a network that is not trained
+            row[f"{prefix}predicted"] = learns(signals, optimizer, steps)
+            row[f"{prefix}learned"] = "yes" if learned(accuracy.max(), classes=10) else "no"
+    row["steps"], row["movement"] = str(steps), f"{steps * movement(signals, optimizer):.3g}"  # of VGG16
+    row["weakest_signal"] = f"{weakest_signal(signals):.2g}"
+    row["vgg11_layers_below_eps"] = str(metrics["inspect_init"]["vgg11"]["layers_below_eps"])
+    for when in ("before_transfer", "after_transfer"):
+        row[f"layers_below_eps_{when}"] = str(metrics["inspect_transfer"][when]["layers_below_eps"])
+    layers = [{"name": run.name} | layer for layer in layers if layer["network"] != "vgg16"]
+    return {STUDY: [row], CURVES: curves, LAYERS: layers}
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a table; none when the file does not exist yet."""
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+
+
+def write(name: str, record: dict[Path, list[Row]]) -> None:
+    """Put the rows of one run into the tables: in place of its earlier rows, or after all others."""
+    for path in (STUDY, CURVES, LAYERS):
+        rows = [row for mine in (group(read(path), "name") | {name: record.get(path, [])}).values() for row in mine]
+        if columns := list(dict.fromkeys(column for row in rows for column in row)):
+            write_csv(path, [columns, *([row.get(column, "") for column in columns] for row in rows)])
+
+
+def group(rows: list[Row], column: str) -> dict[str, list[Row]]:
+    """The rows by the value of a column, in the order of its first row."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row[column], []).append(row)
+    return groups
+
+
+def summary(rows: list[Row]) -> str:
+    """The cells of each scale as a Markdown table, and how often each prediction had each outcome."""
+    header = ["cell", "seeds", *(column.replace("_", " ").replace("vgg", "VGG") for column in SHOWN)]
+    parts: list[str] = []
+    for scale, mine in group(rows, "scale").items():
+        cells = group(mine, "cell").items()
+        lines = [[cell, str(len(seeds)), *(over_seeds(seeds, column) for column in SHOWN)] for cell, seeds in cells]
+        parts += [f"At `presets/{scale}`:", markdown.table(header, lines)]
+        counts = Counter(f"predicted {row['predicted']}, learned {row['learned']}" for row in mine if row["predicted"])
+        parts.append(f"Runs: {'; '.join(f'{verdict}: {count}' for verdict, count in sorted(counts.items()))}.")
+    return "\n\n".join(parts)
+
+
+def over_seeds(rows: list[Row], column: str) -> str:
+    """Mean and sample standard deviation of accuracies, the number of each verdict, the range of other numbers."""
+    values = [row[column] for row in rows if row[column] and (row["vgg11_learned"] or "vgg11" not in column)]
+    if column in ("predicted", "learned"):
+        return ", ".join(f"{values.count(value)} {value}" for value in sorted(set(values), reverse=True)) or "-"
+    if column.endswith("accuracy") and len(values) > 1:
+        return f"{statistics.mean(map(float, values)):.4f} ± {statistics.stdev(map(float, values)):.4f}"
+    values.sort(key=float)
+    return " to ".join(dict.fromkeys(values[:1] + values[-1:])) or "-"

@@ -1,0 +1,80 @@
+"""The grid: what is valid, and the runs that it makes at a scale."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from src.base.errors import InputError
+from src.base.params import load
+from study.grid import VARIED, Grid, Round, read, runs
+from tests.defaults import STAGES
+from tests.study.conftest import VALUES, with_settings
+
+SCALES = sorted(Path("presets").glob("study-*"))
+GRID = read(Path("study", "grid.yaml"))
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.name)
+def test_every_run_of_the_grid_is_valid(tmp_path: Path, scale: Path) -> None:
+    path = tmp_path / "params.yaml"
+    for run in runs(GRID, scale, VALUES):
+        path.write_text(with_settings(run.settings), encoding="utf-8")
+        for stage in STAGES.values():
+            load(stage, path)
+
+
+def test_the_grid_varies_what_it_says() -> None:
+    settings = [run.settings for scale in SCALES for run in runs(GRID, scale, VALUES)]
+    assert {key for each in settings for key in each} <= set(VARIED) <= set(VALUES)
+    assert {cell for round_ in GRID.rounds for cell in round_.cells} == set(GRID.cells)
+    assert len(GRID.panels) == 4
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.name)
+def test_no_two_runs_are_the_same(scale: Path) -> None:
+    all_runs = runs(GRID, scale, VALUES)
+    assert len({tuple(run.parameters[key] for key in VARIED) for run in all_runs}) == len(all_runs)
+    assert len({run.name for run in all_runs}) == len(all_runs)
+
+
+def test_a_cell_overrides_the_scale(tmp_path: Path) -> None:
+    scale = tmp_path / "tiny"
+    scale.write_text("train_vgg11.epochs=2\nbatch_size=32\n", encoding="utf-8")
+    grid = Grid(
+        cells={"a": "init=none  train_vgg11.epochs=0", "b": "init=none"},
+        rounds=[Round(question="?", seeds=[0, 1], cells=["a"]), Round(question="?", seeds=[0], cells=["b"])],
+        panels={"?": ["a"]},
+    )
+    first, second, third = runs(grid, scale, VALUES)
+    assert [run.name for run in (first, second, third)] == ["tiny-a-0", "tiny-a-1", "tiny-b-0"]
+    assert first.settings == {"train_vgg11.epochs": "0", "batch_size": "32", "init": "none", "seed": "0"}
+    assert first.parameters == VALUES | {"train_vgg11.epochs": 0.0, "batch_size": 32.0, "init": "none", "seed": 0.0}
+    assert (second.settings["seed"], third.settings["train_vgg11.epochs"], third.round) == ("1", "2", 2)
+    scale.write_text("init=none\ntrain_vgg11.epochs=0\n", encoding="utf-8")
+    assert [run.name for run in runs(grid, scale, VALUES)] == ["tiny-a-0", "tiny-a-1"]  # b is now the same as a
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cells: {a: init}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a .*should match .*seed\\|init\\|"),
+        ("cells: {a: dropout=0}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a .*input_value='dropout=0'"),
+        ("cells: {a: init=none seed}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a "),
+        ("cells: {}\nrounds: [{question: q, seeds: [0], cells: [b]}]\npanels: {p: [c]}", "no such cell: b, c$"),
+        ("cells: {}\nrounds: [{question: q, seeds: [-1], cells: [b]}]\npanels: {p: []}", "not a grid: .*seeds.0 "),
+        ("cells: {}\nrounds: []\npanels: {}", "not a grid: .*panels "),
+        ("cells: [", "not a grid: "),
+    ],
+)
+def test_what_is_no_grid(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=f"^{re.escape(str(path))}: {message}") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_grid_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"grid\.yaml: not a grid: .*No such file"):
+        read(tmp_path / "grid.yaml")

@@ -1,0 +1,195 @@
+"""The tables: rows from experiments, what counts as done, totals over seeds."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from src.evaluation.history import TABLES
+from study import table
+from study.grid import Run, read, runs
+from tests.study.conftest import (
+    RUN,
+    VALUES,
+    experiment,
+    git,
+    keep_experiment,
+    make_run,
+    results,
+    with_settings,
+)
+
+DOCS = Path("docs").absolute()
+
+
+def test_an_experiment_is_found_by_its_parameters(repository: str) -> None:
+    first = experiment(RUN)
+    eps = make_run("tiny-eps-0", {"optimizer.eps": "1e-16"})
+    other = experiment(eps._replace(name="another-name"))
+    queued = experiment(RUN._replace(name="queued"))
+    git("update-ref", "refs/exps/celery/stash", queued)  # DVC's own, no experiment
+    git("update-ref", "-d", f"refs/exps/{repository[:2]}/{repository[2:]}/queued")
+    keep_experiment("unfinished", {"params.yaml": with_settings(RUN.settings | {"seed": "3"})})
+    assert table.find_done([RUN, eps, make_run("tiny-x-3")]) == {RUN.name: first, "tiny-eps-0": other}
+
+
+def test_the_newest_of_equal_experiments_counts(repository: str) -> None:
+    experiment(RUN)
+    newest = experiment(RUN._replace(name="again"))
+    assert table.find_done([RUN]) == {RUN.name: newest}
+
+
+@pytest.mark.parametrize("text", ["1.0e-05", "1e-05", "0.00001", "1.0E-5"])
+def test_numbers_are_compared_and_not_their_text(repository: str, text: str) -> None:
+    """PyYAML takes 1e-05, which DVC writes, for text."""
+    params = with_settings(RUN.settings).replace("lr: 0.0001\n", f"lr: {text}\n")
+    assert f"lr: {text}" in params
+    commit = keep_experiment("e", results() | {"params.yaml": params})
+    for setting in ("1e-05", "0.00001", "1e-5"):
+        run = make_run(RUN.name, {"optimizer.lr": setting})
+        assert table.find_done([run]) == {RUN.name: commit}
+        table.write(run.name, {table.STUDY: [table.new_row(run)]})
+    git("update-ref", "-d", f"refs/exps/{repository[:2]}/{repository[2:]}/e")
+    assert table.find_done([run]) == {RUN.name: ""}
+    assert table.find_done([make_run(RUN.name, {"optimizer.lr": "1.1e-05"})]) == {}
+
+
+def test_a_key_that_an_experiment_lacks_does_not_count(repository: str) -> None:
+    """An older experiment has no key of a newer option."""
+    params = with_settings(RUN.settings).replace("  pixel_scale: 1\n", "")
+    commit = keep_experiment("e", results() | {"params.yaml": params + "new: 1\n"})
+    assert table.find_done([RUN]) == {RUN.name: commit}
+
+
+def test_a_parameter_that_no_cell_varies_counts(repository: str) -> None:
+    params = with_settings(RUN.settings).replace("dropout: 0.5", "dropout: 0.4")
+    keep_experiment("e", results() | {"params.yaml": params})
+    assert table.find_done([RUN]) == {}
+
+
+def test_the_rows_of_an_experiment(repository: str) -> None:
+    commit = experiment(RUN)
+    record = table.record(RUN, commit)
+    (row,) = record[table.STUDY]
+    assert list(row) == list(table.COLUMNS)
+    expected = {
+        "cell": "normal-none",
+        "optimizer.eps": "1e-08",
+        "train_vgg16.epochs": "30",
+        "commit": commit[:10],
+        "code": repository[:10],
+        "vgg11_layers_below_eps": "1",
+        "vgg11_predicted": "yes",
+        "vgg11_learned": "yes",
+        "vgg11_final_validation_accuracy": "0.3750",
+        "vgg11_best_validation_accuracy": "0.4000",
+        "vgg11_test_accuracy": "0.4100",
+        "layers_below_eps_before_transfer": "2",
+        "layers_below_eps_after_transfer": "2",
+        "steps": "5280",  # 30 epochs of 176 batches
+        "movement": "0.01",  # 5,280 x 1e-8 / 0.01 x (1 + 0.9)
+        "weakest_signal": "3e-10",
+        "predicted": "no",
+        "learned": "no",
+        "test_accuracy": "0.1000",
+        "error": "",
+    }
+    assert {key: row[key] for key in expected} == expected
+    curves = record[table.CURVES]
+    assert curves[0] == {"name": RUN.name, "network": "vgg11", "epoch": "1"} | dict.fromkeys(TABLES, "0.4")
+    assert [(row["network"], row["epoch"]) for row in curves] == [
+        *(("vgg11", "1"), ("vgg11", "2"), ("vgg16", "1"), ("vgg16", "2"))
+    ]
+    layers = record[table.LAYERS]
+    assert [row["network"] for row in layers] == ["vgg11"] * 2 + ["before_transfer"] * 2 + ["after_transfer"] * 2
+    assert layers[1] == {"name": RUN.name, "network": "vgg11", "layer": "fc8", "activation_std": "1e-3"} | {
+        "gradient_rms": "1e-9",
+        "weight_rms": "0.01",
+        "image_share": "0.3",
+    }
+
+
+def test_nothing_is_predicted_for_a_network_that_is_not_trained(repository: str) -> None:
+    run = make_run(RUN.name, {"train_vgg11.epochs": "0"})
+    (row,) = table.record(run, experiment(run))[table.STUDY]
+    assert (row["vgg11_predicted"], row["vgg11_learned"], row["predicted"]) == ("", "", "no")
+
+
+def row_of(run: Run, **columns: str) -> table.Row:
+    return table.new_row(run) | columns
+
+
+def test_rows_come_in_place_of_those_of_the_same_run_and_else_last(repository: str) -> None:
+    runs_ = [make_run(f"tiny-x-{seed}") for seed in range(3)]
+    for run in runs_:
+        curves = [{"name": run.name, "epoch": str(epoch)} for epoch in (1, 2)]
+        table.write(run.name, {table.STUDY: [row_of(run)], table.CURVES: curves})
+    before = {path: path.read_bytes() for path in (table.STUDY, table.CURVES)}
+    table.write(runs_[1].name, {table.STUDY: [row_of(runs_[1])], table.CURVES: table.read(table.CURVES)[2:4]})
+    assert {path: path.read_bytes() for path in before} == before
+    table.write(runs_[1].name, {table.STUDY: [row_of(runs_[1], error="the loss is nan, at once")]})
+    rows = table.read(table.STUDY)
+    assert [(row["seed"], row["error"]) for row in rows] == [("0", ""), ("1", "the loss is nan, at once"), ("2", "")]
+    assert [(row["name"], row["epoch"]) for row in table.read(table.CURVES)] == [
+        *(("tiny-x-0", "1"), ("tiny-x-0", "2"), ("tiny-x-2", "1"), ("tiny-x-2", "2"))
+    ]
+    assert not table.LAYERS.exists()
+
+
+def test_the_recorded_tables_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their rows are runs of the grid, and to write the rows of a run again changes no byte."""
+    grid, paths = read(Path("study", "grid.yaml")), sorted(Path("presets").glob("study-*"))
+    wanted = [run for path in paths for run in runs(grid, path, VALUES)]
+    monkeypatch.chdir(tmp_path)
+    git("init", "-q")
+    shutil.copytree(DOCS, "docs")
+    names = [row["name"] for row in table.read(table.STUDY)]
+    assert names
+    assert sorted(table.find_done(wanted)) == sorted(names)
+    for name in (names[0], names[-1]):
+        rows = {path: table.group(table.read(path), "name")[name] for path in (table.STUDY, table.CURVES, table.LAYERS)}
+        table.write(name, rows)
+    for path in (table.STUDY, table.CURVES, table.LAYERS):
+        assert path.read_bytes() == (DOCS.parent / path).read_bytes()
+    assert table.read(table.STUDY)[0].keys() == dict.fromkeys(table.COLUMNS).keys()
+
+
+def test_a_summary_has_totals_over_seeds() -> None:
+    rows = [
+        row_of(make_run(f"tiny-c-{seed}"), predicted=said, learned=learned, movement=str(4 - seed))
+        | {"best_validation_accuracy": accuracy, "weakest_signal": f"1e-0{seed}"}
+        for seed, said, learned, accuracy in (
+            (2, "yes", "yes", "0.4"),
+            (3, "yes", "no", "0.1"),
+            (1, "seed", "yes", "0.4"),
+        )
+    ]
+    text = table.summary(rows[:2])
+    assert "| c | 2 | - | - | - | 1 to 2 | 1e-03 to 1e-02 | 2 yes | 1 yes, 1 no | 0.2500 ± 0.2121 | - |" in text
+    assert text.endswith("Runs: predicted yes, learned no: 1; predicted yes, learned yes: 1.")
+    text = table.summary(rows)
+    assert "| 2 yes, 1 seed | 2 yes, 1 no |" in text
+    assert text.endswith("predicted seed, learned yes: 1; predicted yes, learned no: 1; predicted yes, learned yes: 1.")
+
+
+def test_a_summary_has_one_row_per_cell_and_one_table_per_scale() -> None:
+    trained = {"vgg11_learned": "yes", "vgg11_best_validation_accuracy": "0.3000"}
+    untrained = {"vgg11_learned": "", "vgg11_best_validation_accuracy": "0.1000"}
+    rows = [
+        row_of(make_run("tiny-a-0"), **trained, test_accuracy="0.2500", movement="0.5"),
+        row_of(make_run("tiny-b-0"), learned="no", error="the loss is nan"),
+        row_of(make_run("tiny-a-1"), **untrained, test_accuracy="0.2500", movement="0.5"),
+        row_of(make_run("tiny-a-0")._replace(scale="big")),
+    ]
+    text = table.summary(rows)
+    tiny, big = text.split("At `presets/big`:\n\n")
+    assert tiny.startswith("At `presets/tiny`:\n\n| cell | seeds | VGG11 best validation accuracy | layers below eps ")
+    assert "| a | 2 | 0.3000 | - | - | 0.5 | - | - | - | - | 0.2500 ± 0.0000 |\n" in tiny
+    assert "| b | 1 | - | - | - | - | - | - | 1 no | - | - |\n" in tiny
+    assert "| a | 1 | - |" in big
+
+
+def test_the_pages_have_a_place_for_their_tables() -> None:
+    for page, name in (("study/cells.md", "cells"), ("study.md", "biases")):
+        text = Path("docs", page).read_text(encoding="utf-8")
+        assert text.count(f"<!-- {name} -->\n") == text.count(f"<!-- /{name} -->\n") == 1
