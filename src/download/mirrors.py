@@ -5,16 +5,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from src.download.archives import SourceError, is_html, verified
+from src.base.files import Lock, named
+from src.download.archives import SourceError, is_html
 
 STALL = 30.0
 """Seconds without a byte after which a connection is given up."""
@@ -29,11 +29,14 @@ class TransientError(SourceError):
     """The same source may succeed when it is tried again."""
 
 
-def fetch(url: str, folder: Path, accepted: Sequence[str]) -> Path:
-    """Fetch the archive at `url` into a `.part` file in `folder`, after the bytes that are there, and verify it.
+def fetch(url: str, folder: Path, accept: Callable[[Path], None]) -> None:
+    """Fetch the archive at `url` into a `.part` file in `folder`, after the bytes that are there, and let it be used.
 
-    The file is named after the archive, so one mirror continues what another began. If the hash is wrong, bytes of two
-    different files may have been joined: the archive is fetched once more from its first byte.
+    The file is named after the archive, so one mirror continues what another began. If the content is wrong, bytes of
+    two different files may have been joined: the archive is fetched once more from its first byte.
+
+    Args:
+        accept: uses the archive, or raises SourceError: its content is wrong.
 
     Raises:
         SourceError: `url` has no accepted archive. If the connection broke, the bytes that arrived are kept.
@@ -42,7 +45,7 @@ def fetch(url: str, folder: Path, accepted: Sequence[str]) -> Path:
     for again in (True, False):
         _receive_patiently(url, part)
         try:
-            verified(part, accepted)
+            accept(part)
         except SourceError as error:
             part.unlink()
             if not again:
@@ -50,7 +53,7 @@ def fetch(url: str, folder: Path, accepted: Sequence[str]) -> Path:
             print(f"{shown(url)}: {error}; once more from the start", file=sys.stderr)
         else:
             break
-    return part
+    part.unlink()
 
 
 def _receive_patiently(url: str, part: Path) -> None:
@@ -95,7 +98,7 @@ def _receive(url: str, part: Path) -> None:
         print(f"{shown(url)}: {size}, {have / 1e6:.1f} MB are here already", file=sys.stderr)
         began, before = time.monotonic(), have
         bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty())
-        with part.open("ab" if have else "wb") as file, bar:
+        with named(part), part.open("ab" if have else "wb") as file, bar:
             while chunk:
                 have += len(chunk)
                 if have > LIMIT:
@@ -171,13 +174,14 @@ def shown(url: str) -> str:
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Wait until no other process downloads into this folder: two would mix their bytes in one `.part` file."""
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
+    """Wait until no other process downloads into this folder: two would mix their bytes in one `.part` file.
+
+    Where the file system has no locks they can mix. The content tells, and the archive is fetched once more.
+    """
+    lock = Lock(folder / "lock")
+    if not lock.acquire():
         print("another download of this project is running; waiting for its end", file=sys.stderr)
-        lock.acquire()
+        lock.acquire(wait=True)
     try:
         yield
     finally:

@@ -5,13 +5,14 @@ A record is 3,073 bytes: the label, then the 32 x 32 pixels of red, then of gree
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import model_validator
 
 from src.base.errors import InputError
+from src.base.files import named
 from src.base.params import Section
 
 TRAIN_FILES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
@@ -24,14 +25,22 @@ RECORDS = {
 }
 """Records in each file, by `dataset.name`."""
 
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
 
 class DatasetParams(Section):
-    """`dataset` of params.yaml."""
+    """`dataset` of params.yaml. The name alone decides which records a run sees."""
 
     name: Literal["cifar10", "digits"]
-    sha256: Annotated[list[Sha256], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_sha256(cls, values: Any) -> Any:
+        """Before, `dataset.sha256` listed archives. Earlier versions of params.yaml still have the key."""
+        if isinstance(values, dict) and "sha256" in values:
+            raise ValueError(
+                "sha256: unknown parameter; the key is gone, because CIFAR-10 is known by its content: "
+                "remove the key and the values below it"
+            )
+        return values
 
 
 class Records(NamedTuple):
@@ -66,7 +75,8 @@ def read_classes(folder: Path) -> list[str]:
     """
     path = folder / CLASSES_FILE
     try:
-        names = path.read_text(encoding="utf-8").split()
+        with named(path):
+            names = path.read_text(encoding="utf-8").split()
     except (FileNotFoundError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}; remove the folder and run `dvc repro` again") from None
     if len(names) != 10 or len(set(names)) != 10:
@@ -88,7 +98,8 @@ def read_records(path: Path, records: int) -> tuple[NDArray[np.uint8], NDArray[n
         InputError: the file is missing, has another length, or a label above 9.
     """
     try:
-        content = np.fromfile(path, dtype=np.uint8)
+        with named(path):
+            content = np.fromfile(path, dtype=np.uint8)
     except FileNotFoundError:
         raise InputError(f"{path}: not found; run `dvc repro download`") from None
     if content.size != records * RECORD_BYTES:

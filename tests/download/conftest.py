@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from src.download import mirrors, sources
+from src.download import mirrors, official, sources
 from src.download.records import RECORDS
 from tests.download.server import Server
-from tests.download.small_archives import BATCHES, COUNT, binary_members
+from tests.download.small_archives import BATCHES, COUNT, SHA1, binary_members
 
 
 @pytest.fixture(autouse=True)
 def _small_and_local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small files, no mirror, short waits, and no setting from the environment of the tests."""
     monkeypatch.setitem(RECORDS, "cifar10", dict.fromkeys(BATCHES, COUNT))
+    monkeypatch.setattr(official, "SHA1", SHA1)
     monkeypatch.setattr(sources, "MIRRORS", ())
     monkeypatch.setattr(mirrors, "PAUSES", (0.0, 0.0))
     monkeypatch.setattr(mirrors, "STALL", 0.3)

@@ -6,6 +6,7 @@ import io
 import pickle
 import struct
 import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -76,19 +77,32 @@ def archive_of(members: dict[str, bytes], *extra: tarfile.TarInfo) -> bytes:
     return gzip.compress(stream.getvalue(), compresslevel=1, mtime=0)
 
 
+def tar_of(members: dict[str, bytes], format_: int = tarfile.PAX_FORMAT) -> bytes:
+    """A tar archive with exactly these members."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=format_) as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def zip_of(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, compression)
+    return stream.getvalue()
+
+
 BINARY = archive_of(binary_members())
 PYTHON = archive_of(python_members())
+SHA1 = {name: hashlib.sha1(content).hexdigest() for name, content in binary_members().items()}  # noqa: S324
+PARAMS = DatasetParams(name="cifar10")
 
 
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-PARAMS = DatasetParams(name="cifar10", sha256=[sha256(BINARY), sha256(PYTHON)])
-
-
-def place(tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> DatasetParams:
-    """Write an archive, name it in CIFAR10_URL, and return parameters that accept it."""
+def place(tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write an archive, and name it in CIFAR10_URL."""
     (tmp_path / "archive").write_bytes(content)
     monkeypatch.setenv("CIFAR10_URL", str(tmp_path / "archive"))
-    return DatasetParams(name="cifar10", sha256=[sha256(content)])

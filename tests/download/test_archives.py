@@ -1,11 +1,14 @@
-"""What an archive or a folder holds: the same records from every form of CIFAR-10, and all other content is refused."""
+"""What an archive or a folder holds: the same records from every container of CIFAR-10, and all else is refused."""
 
+import bz2
 import gzip
 import hashlib
+import lzma
 import os
 import pickle
 import re
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +16,8 @@ import numpy as np
 import pytest
 
 from src.base.errors import InputError
-from src.download import archives
-from src.download.records import RECORD_BYTES, TEST_FILE, DatasetParams
+from src.download.official import CLASSES, SHA1, classes_content
+from src.download.records import CLASSES_FILE, RECORD_BYTES, TEST_FILE
 from src.download.sources import download
 from tests.download.conftest import assert_cifar10, assert_nothing
 from tests.download.small_archives import (
@@ -29,80 +32,112 @@ from tests.download.small_archives import (
     place,
     python_members,
     records_of,
+    tar_of,
+    zip_of,
 )
 
-
-def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the small archives the known ones, with the SHA-1 of their files."""
-    digests = {name: hashlib.sha1(content).hexdigest() for name, content in binary_members().items()}  # noqa: S324
-    monkeypatch.setattr(archives, "CONTENT", {PARAMS.sha256[0]: digests})
+Members = dict[str, bytes]
+VERSIONS = pytest.mark.parametrize("members", [binary_members(), python_members()], ids=["binary", "python"])
 
 
-def put_folder(tmp_path: Path, members: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write a folder with these members and one other file, and name the folder in CIFAR10_URL."""
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    for name, content in members.items():
-        (folder / name).write_bytes(content)
-    (folder / "readme.html").write_text("more")
-    monkeypatch.setenv("CIFAR10_URL", str(folder))
+def test_the_class_names_are_the_official_ones() -> None:
+    assert CLASSES == NAMES
+    assert hashlib.sha1(classes_content(CLASSES)).hexdigest() == SHA1[CLASSES_FILE]  # noqa: S324
 
 
-@pytest.mark.parametrize("members", [binary_members, python_members])
-def test_a_folder_with_the_members(
-    members: Callable[[], dict[str, bytes]], raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def inside(folder: str) -> Callable[[Members], Members]:
+    return lambda members: {folder + name: content for name, content in members.items()}
+
+
+def with_more(members: Members) -> Members:
+    """What macOS, Windows and official archives put beside the files."""
+    more = (".DS_Store", "._data_batch_1", "readme.html", "Thumbs.db", "note\n\x1b[31m.txt", "é" * 60, "a" * 300)
+    found = {f"top/__MACOSX/._{name}": b"Mac" for name in members} | {f"top/{name}": b"<html>" for name in more}
+    return found | {f"top/x/{name}": content for name, content in members.items()}
+
+
+def packed(pack: Callable[[bytes], bytes], format_: int) -> Callable[[Members], bytes]:
+    return lambda members: pack(tar_of(members, format_))
+
+
+CONTAINERS: dict[str, Callable[[Members], bytes]] = {
+    "pax.tar": tar_of,
+    "gnu.tar.gz": packed(gzip.compress, tarfile.GNU_FORMAT),
+    "pax.tar.bz2": packed(bz2.compress, tarfile.PAX_FORMAT),
+    "pax.tar.xz": packed(lambda tar: lzma.compress(tar, preset=0), tarfile.PAX_FORMAT),
+    "gnu.tar.lzma": packed(lambda tar: lzma.compress(tar, lzma.FORMAT_ALONE, preset=0), tarfile.GNU_FORMAT),
+    "stored.zip": zip_of,
+    "deflated.zip": lambda members: zip_of(members, zipfile.ZIP_DEFLATED),
+    "bzip2.zip": lambda members: zip_of(members, zipfile.ZIP_BZIP2),
+    "lzma.zip": lambda members: zip_of(members, zipfile.ZIP_LZMA),
+    "with folders.zip": lambda members: zip_of({"cifar/": b""} | inside("cifar/")(members)),
+    "backslashes.zip": lambda members: zip_of({f"cifar\\py\\{name}": content for name, content in members.items()}),
+}
+
+
+@VERSIONS
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize(
+    "arrange", [inside(""), inside("./"), inside("./a/b c/"), with_more], ids=["flat", "dot", "deep", "more"]
+)
+def test_every_container_gives_the_same_bytes(
+    arrange: Callable[[Members], Members],
+    container: str,
+    members: Members,
+    raw: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    known(monkeypatch)
-    put_folder(tmp_path, members(), monkeypatch)
+    place(tmp_path, CONTAINERS[container](arrange(members)), monkeypatch)
     download(raw, PARAMS)
     assert_cifar10(raw)
 
 
-def test_a_folder_of_an_archive_that_params_do_not_accept(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known(monkeypatch)
-    put_folder(tmp_path, binary_members(), monkeypatch)
-    with pytest.raises(InputError, match=r"mine: .*: not what an archive holds"):
-        download(raw, DatasetParams(name="cifar10", sha256=["0" * 64]))
-    assert_nothing(raw)
+def put_folder(tmp_path: Path, members: Members, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a folder with these members and one other file, and name the folder in CIFAR10_URL."""
+    for name, content in members.items():
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_bytes(content)
+    (tmp_path / "mine" / "readme.html").write_text("more")
+    monkeypatch.setenv("CIFAR10_URL", str(tmp_path / "mine"))
 
 
-@pytest.mark.parametrize("members", [binary_members, python_members])
-def test_a_folder_with_one_member_changed(
-    members: Callable[[], dict[str, bytes]], raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known(monkeypatch)
-    changed = members()
-    name = next(name for name in changed if name.startswith("data_batch_3"))
-    at = changed[name].index(records_of("data_batch_3.bin")[4, 1:].tobytes())
-    changed[name] = changed[name][:at] + bytes([changed[name][at] ^ 1]) + changed[name][at + 1 :]
-    put_folder(tmp_path, changed, monkeypatch)
-    with pytest.raises(InputError, match=r"mine: data_batch_3.bin: not what an archive holds"):
-        download(raw, PARAMS)
-    assert_nothing(raw)
+TORCHVISION = inside("cifar-10-batches-py/")(python_members()) | {"cifar-10-python.tar.gz": b"packed"}
 
 
-def test_a_folder_without_a_member(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known(monkeypatch)
-    members = python_members()
-    del members["data_batch_2"]
+@pytest.mark.parametrize(
+    "members",
+    [
+        binary_members(),
+        python_members(),
+        TORCHVISION,
+        TORCHVISION | inside("cifar-10-batches-bin/")(binary_members()),
+        TORCHVISION | {"data_batch_1.bin": b"not complete"},
+        TORCHVISION | inside("older/")({"data_batch_1": b"not complete"}),
+        binary_members() | {CLASSES_FILE: b"\r\n".join(NAMES) + b"\r\n"},
+    ],
+    ids=["binary", "python", "torchvision", "both", "part of binary", "part of python", "Windows"],
+)
+def test_a_folder(members: Members, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_folder(tmp_path, members, monkeypatch)
-    with pytest.raises(InputError, match=r"mine: lacks the members for data_batch_2.bin;"):
-        download(raw, PARAMS)
-    assert_nothing(raw)
+    download(raw, PARAMS)
+    assert_cifar10(raw)
 
 
-def test_unpacked_records_are_compared_with_the_known_ones(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@VERSIONS
+@pytest.mark.parametrize("container", [*CONTAINERS, "folder"])
+def test_one_changed_bit_is_named(
+    container: str, members: Members, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known(monkeypatch)
-    changed = binary_members()
-    changed[TEST_FILE] = changed[TEST_FILE][:-1] + b"\0"
-    params = place(tmp_path, archive_of(changed), monkeypatch)
-    monkeypatch.setattr(archives, "CONTENT", {params.sha256[0]: archives.CONTENT[PARAMS.sha256[0]]})
-    with pytest.raises(InputError, match=r"archive: test_batch.bin: not what"):
-        download(raw, params)
+    name = next(name for name in members if name.startswith("data_batch_3"))
+    at = members[name].index(records_of("data_batch_3.bin")[4, 1:].tobytes())
+    changed = members | {name: members[name][:at] + bytes([members[name][at] ^ 1]) + members[name][at + 1 :]}
+    if container == "folder":
+        put_folder(tmp_path, changed, monkeypatch)
+    else:
+        place(tmp_path, CONTAINERS[container](changed), monkeypatch)
+    with pytest.raises(InputError, match=rf"not CIFAR-10: {name}: not the official content \(by SHA-1\);"):
+        download(raw, PARAMS)
     assert_nothing(raw)
 
 
@@ -119,6 +154,8 @@ IN = "cifar-10-batches-bin/"
     ("hostile", "reason"),
     [
         (member("../evil"), "../evil: leads out of the archive"),
+        (member("..\\evil"), "..\\evil: leads out of the archive"),
+        (member("../a\nb\x1b[31m"), "../a b?[31m: leads out of the archive"),
         (member(IN + "../../data_batch_1.bin"), "data_batch_1.bin: leads out of the archive"),
         (member("/etc/evil"), "/etc/evil: leads out of the archive"),
         (member(IN + "test_batch.bin", tarfile.SYMTYPE, "/etc/passwd"), IN + "test_batch.bin: is no regular file"),
@@ -126,17 +163,18 @@ IN = "cifar-10-batches-bin/"
         (member(IN + "test_batch.bin", tarfile.CHRTYPE), IN + "test_batch.bin: is no regular file"),
         (member(IN + "test_batch.bin", tarfile.FIFOTYPE), IN + "test_batch.bin: is no regular file"),
         (member(IN + "test_batch.bin", tarfile.DIRTYPE), IN + "test_batch.bin: is no regular file"),
-        (member(IN + "test_batch.bin", size=1_000_000), "test_batch.bin: 1,000,000 bytes, too many"),
-        (member(IN + "batches.meta.txt", size=1_000_000), "batches.meta.txt: 1,000,000 bytes, too many"),
+        (member(IN + "test_batch.bin", size=1_000_000), "test_batch.bin: more than 61,460 bytes, too many"),
+        (member(IN + "batches.meta.txt", size=1_000_000), "batches.meta.txt: more than 3,073 bytes, too many"),
     ],
     ids=lambda value: value.name if isinstance(value, tarfile.TarInfo) else None,
 )
 def test_hostile_members_are_refused(
     hostile: tarfile.TarInfo, reason: str, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params = place(tmp_path, archive_of(binary_members(), hostile), monkeypatch)
-    with pytest.raises(InputError, match=re.escape(reason)):
-        download(raw, params)
+    place(tmp_path, archive_of(binary_members(), hostile), monkeypatch)
+    with pytest.raises(InputError, match=re.escape(reason)) as caught:
+        download(raw, PARAMS)
+    assert "\n" not in str(caught.value)
     assert_nothing(raw)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archive", "data"]
 
@@ -156,46 +194,58 @@ def batch_with(**changes: object) -> bytes:
 
 ELEVEN = bytes([11]) + bytes(RECORD_BYTES - 1)
 DATA = batch_of("data_batch_1.bin")[b"data"]
+DIFFERS = ": not the official content"
+SWAPPED = [NAMES[1], NAMES[0], *NAMES[2:]]
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (binary_with("data_batch_1.bin", bytes(100)), "data_batch_1.bin: 100 bytes, expected 61,460"),
-        (binary_with("data_batch_1.bin", bytes(61_459)), "data_batch_1.bin: 61,459 bytes, expected 61,460"),
-        (binary_with("test_batch.bin", ELEVEN * COUNT), "test_batch.bin: a record has label 11, expected 0..9"),
-        (binary_with("batches.meta.txt", b"cat dog"), "batches.meta.txt: expected the names of 10 classes"),
-        (binary_with("batches.meta.txt", b"cat " * 10), "batches.meta.txt: expected the names of 10 classes"),
-        (archive_of({"test_batch.bin": records_of(TEST_FILE).tobytes()}), "lacks the members for data_batch_1.bin, "),
+        (binary_with("data_batch_1.bin", bytes(100)), "data_batch_1.bin" + DIFFERS),
+        (binary_with("data_batch_1.bin", bytes(61_461)), "data_batch_1.bin: more than 61,460 bytes"),
+        (binary_with("test_batch.bin", ELEVEN * COUNT), "test_batch.bin" + DIFFERS),
+        (binary_with("test_batch.bin", records_of("data_batch_1.bin").tobytes()), "test_batch.bin" + DIFFERS),
+        (binary_with("batches.meta.txt", b"cat dog"), "batches.meta.txt" + DIFFERS),
+        (binary_with("batches.meta.txt", classes_content(SWAPPED)), "batches.meta.txt" + DIFFERS),
         (
-            archive_of(binary_members(), member(IN + "data_batch_1.bin", size=61_460)),
-            "data_batch_1.bin: is there twice",
+            archive_of({"test_batch.bin": records_of(TEST_FILE).tobytes(), "data_batch_1.bin": b"x"}),
+            "data_batch_1.bin: not the official content (by SHA-1); data_batch_2.bin, data_batch_3.bin, "
+            "data_batch_4.bin, data_batch_5.bin, batches.meta.txt: missing",
         ),
+        (tar_of({"test_batch": python_members()["test_batch"]}), "data_batch_5, batches.meta: missing"),
+        (tar_of({"train.bin": b"CIFAR-100"}), "test_batch.bin, batches.meta.txt: missing"),
+        (archive_of(binary_members(), member("b/data_batch_1.bin", size=5)), "data_batch_1.bin: is there twice"),
+        (tar_of(binary_members() | {"x/test_batch.bin": b""}), "test_batch.bin: is there twice"),
+        (zip_of(python_members() | {"x/test_batch": python_members()["test_batch"]}), "test_batch: is there twice"),
         (batch_with(data=DATA.view(np.int8)), "data_batch_1: `data` is no array of uint8"),
         (batch_with(data=DATA[:-1]), "data_batch_1: `data` is no array of uint8 [20, 3072]"),
         (batch_with(data=DATA.reshape(-1)), "data_batch_1: `data` is no array of uint8"),
         (batch_with(data=DATA.tobytes()), "data_batch_1: `data` is no array of uint8"),
+        (batch_with(data=DATA ^ 1), "data_batch_1" + DIFFERS),
         (batch_with(labels=[0] * 19), "data_batch_1: `labels` is no list of 20 numbers"),
+        (batch_with(labels=[0] * 20), "data_batch_1" + DIFFERS),
         (batch_with(labels=[10] * 20), "data_batch_1: `labels` is no list of 20 numbers"),
         (batch_with(labels=[-1] * 20), "data_batch_1: `labels` is no list of 20 numbers"),
         (batch_with(labels=[b"1"] * 20), "data_batch_1: `labels` is no list of 20 numbers"),
         (python_with("data_batch_1", pickled([1])), "data_batch_1: holds a list, expected a dictionary"),
         (python_with("data_batch_1", b"no pickle"), "data_batch_1: cannot be read: "),
         (python_with("data_batch_1", b""), "data_batch_1: cannot be read: "),
-        (python_with("batches.meta", pickled({b"names": NAMES})), "batches.meta: expected the names of 10 classes"),
-        (python_with("batches.meta", pickled({b"label_names": [b"a b"] * 10})), "batches.meta: expected the names"),
-        (BINARY[: len(BINARY) // 2], "archive: damaged: "),
-        (BINARY[:5000] + bytes(1000) + BINARY[6000:], "archive: damaged: "),
-        (gzip.decompress(BINARY)[:100_000], "archive: damaged: "),
-        (b"no archive", "archive: damaged: "),
+        (python_with("batches.meta", pickled({b"names": NAMES})), "batches.meta: `label_names` is no list of names"),
+        (python_with("batches.meta", pickled({b"label_names": SWAPPED})), "batches.meta" + DIFFERS),
+        (BINARY[: len(BINARY) // 2], "archive: damaged, or neither"),
+        (BINARY[:5000] + bytes(1000) + BINARY[6000:], "archive: damaged, or neither"),
+        (gzip.decompress(BINARY)[:100_000], "archive: damaged, or neither"),
+        (zip_of(binary_members())[:100_000], "archive: damaged, or neither"),
+        (b"no archive", "archive: damaged, or neither a tar nor a zip archive: "),
+        (b"", "archive: damaged, or neither a tar nor a zip archive: "),
     ],
 )
 def test_wrong_content_is_refused_in_one_line(
     content: bytes, reason: str, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params = place(tmp_path, content, monkeypatch)
+    place(tmp_path, content, monkeypatch)
     with pytest.raises(InputError, match=re.escape(reason)) as caught:
-        download(raw, params)
+        download(raw, PARAMS)
     assert "\n" not in str(caught.value)
     assert_nothing(raw)
 
@@ -212,9 +262,9 @@ class Command:
 
 def test_a_pickle_cannot_run_a_command(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hostile = pickle.dumps(batch_of("data_batch_1.bin") | {b"x": Command(tmp_path / "executed")})
-    params = place(tmp_path, python_with("data_batch_1", hostile), monkeypatch)
+    place(tmp_path, python_with("data_batch_1", hostile), monkeypatch)
     with pytest.raises(InputError, match=r"data_batch_1: cannot be read: asks for posix.system, which is not allowed"):
-        download(raw, params)
+        download(raw, PARAMS)
     assert not (tmp_path / "executed").exists()
     assert_nothing(raw)
     pickle.loads(hostile)

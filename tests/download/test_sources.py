@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,9 +18,9 @@ from src.download.records import CLASSES_FILE, RECORDS, DatasetParams, read_reco
 from src.download.sources import download
 from tests.download.conftest import assert_cifar10, assert_nothing, content_of, part, use
 from tests.download.server import Server, send, status
-from tests.download.small_archives import BATCHES, BINARY, PARAMS, PYTHON, place, sha256
+from tests.download.small_archives import BATCHES, BINARY, PARAMS, PYTHON, place
 
-DIGITS = DatasetParams(name="digits", sha256=["0" * 64])
+DIGITS = DatasetParams(name="digits")
 
 
 @pytest.mark.parametrize("content", [BINARY, PYTHON], ids=["binary", "python"])
@@ -65,9 +66,9 @@ def test_an_archive_on_disk(
     content: bytes, form: str, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A relative path starts at the main workspace, also when DVC runs the stage elsewhere."""
-    params = place(tmp_path, content, monkeypatch)
+    place(tmp_path, content, monkeypatch)
     monkeypatch.setenv("CIFAR10_URL", form.format(tmp_path))
-    download(raw, params)
+    download(raw, PARAMS)
     assert_cifar10(raw)
     assert (tmp_path / "archive").read_bytes() == content
 
@@ -138,8 +139,8 @@ def test_an_earlier_folder_is_replaced_only_on_success(
     with pytest.raises(InputError):
         download(raw, PARAMS)
     assert content_of(raw) == before
-    params = place(tmp_path, BINARY, monkeypatch)
-    download(raw, params)
+    place(tmp_path, BINARY, monkeypatch)
+    download(raw, PARAMS)
     assert_cifar10(raw)
 
 
@@ -176,15 +177,15 @@ def test_a_full_disk_keeps_the_archive(server: Server, raw: Path, monkeypatch: p
     use(monkeypatch, server.url("/c.tar.gz"))
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match=r"No space left on device: '.*raw'"):
             download(raw, PARAMS)
     assert part(raw).read_bytes() == BINARY
     assert_nothing(raw)
 
 
-def stage(tmp_path: Path, name: str = "cifar10", **environment: str) -> subprocess.Popen[str]:
+def stage(tmp_path: Path, dataset: str = "name: cifar10", **environment: str) -> subprocess.Popen[str]:
     """Start the stage in the folder `tmp_path`."""
-    (tmp_path / "params.yaml").write_text(f"dataset: {{name: {name}, sha256: [{sha256(BINARY)}]}}\n")
+    (tmp_path / "params.yaml").write_text(f"dataset: {{{dataset}}}\n")
     return subprocess.Popen(
         [sys.executable, "-m", "stages.download", "--raw", "data/raw"],
         cwd=tmp_path,
@@ -196,7 +197,7 @@ def stage(tmp_path: Path, name: str = "cifar10", **environment: str) -> subproce
 
 
 def test_the_stage_writes_digits(raw: Path, tmp_path: Path) -> None:
-    process = stage(tmp_path, "digits")
+    process = stage(tmp_path, "name: digits")
     assert process.communicate(timeout=60) == ("digits: 1,797 records\n", "")
     assert process.returncode == 0
     assert len(content_of(raw)) == 7
@@ -209,9 +210,23 @@ def test_the_stage_ends_in_one_line(raw: Path, tmp_path: Path) -> None:
         ("page.tar.gz", "an HTML page instead of the archive"),
     ):
         process = stage(tmp_path, CIFAR10_URL=named)
-        assert process.communicate(timeout=60) == ("", f"error: CIFAR10_URL: {tmp_path / named}: {reason}\n")
+        output, errors = process.communicate(timeout=60)
+        assert output == ""
+        assert errors.startswith(f"error: CIFAR10_URL: {tmp_path / named}: {reason}")
+        assert len(errors.splitlines()) == 1
         assert process.returncode == 1
         assert_nothing(raw)
+
+
+@pytest.mark.parametrize("value", ["[0123456789abcdef]", "null"])
+def test_the_key_of_earlier_versions_is_refused_with_what_to_do(value: str, raw: Path, tmp_path: Path) -> None:
+    process = stage(tmp_path, f"name: digits, sha256: {value}")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.fullmatch(
+        "error: params.yaml: dataset: sha256: unknown parameter; the key is gone, .* remove .*\n", errors
+    )
+    assert_nothing(raw)
 
 
 def test_the_stage_stops_on_a_signal(server: Server, raw: Path, tmp_path: Path) -> None:
