@@ -10,14 +10,23 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 from torch import Tensor
 
+from src.base.errors import InputError
 from src.base.plot_style import NETWORK_COLOURS, styled
+from src.base.tensors import check
 
 GALLERY_COLUMNS = 5
 
 
 @styled
 def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:
-    """Draw counts [true class, predicted class]. The colour of a cell is its share of the images of its true class."""
+    """Draw counts, int64 [true class, predicted class]. The colour of a cell is its share of its true class.
+
+    Raises:
+        InputError: the counts are something else, or negative.
+    """
+    check("counts", counts, "int64", (len(classes), len(classes)), array=np.ndarray, hint="one row per true class")
+    if counts.min() < 0:
+        raise InputError(f"counts: {counts.min()}, expected no negative number")
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(8, 7), layout="constrained")
     axes = figure.subplots()
@@ -36,8 +45,17 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str], title: s
 
 @styled
 def gallery(images: Iterable[Tensor], captions: Sequence[str], title: str) -> Figure:
-    """Draw images, uint8 [K, 3, H, W], five per row, each under its caption. Without images, draw only the title."""
-    if not captions:
+    """Draw images, uint8 [K, 3, H, W], five per row, each under its caption. Without images, draw only the title.
+
+    Raises:
+        InputError: the images are something else, or there is not one caption per image.
+    """
+    images = list(images)
+    for image in images:
+        check("image", image, "uint8", (3, "H", "W"), limits="in 0..255")
+    if len(images) != len(captions):
+        raise InputError(f"gallery: {len(images)} images and {len(captions)} captions, expected one caption per image")
+    if not images:
         figure = Figure(figsize=(8, 1))
         figure.text(0.5, 0.5, title, ha="center", va="center", fontsize="large")
         return figure
@@ -62,7 +80,13 @@ def curves(histories: Mapping[str, Mapping[str, NDArray[np.float64]]], classes: 
     Args:
         histories: by network, by DVCLive's name ("train/loss", "validation/accuracy", …): [epochs, 2], the epoch,
             from 1, and the value; accuracy in 0..1.
+
+    Raises:
+        InputError: a history is something else.
     """
+    for network, history in histories.items():
+        for name, values in history.items():
+            check(f"{network}, {name}", values, "float64", ("epochs", 2), array=np.ndarray)
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     figure.suptitle("Loss and accuracy by epoch, on training images (dashed) and validation images (solid)")
     panels: tuple[Axes, Axes] = tuple(figure.subplots(1, 2))

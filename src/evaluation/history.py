@@ -14,15 +14,22 @@ def read_history(folder: Path) -> dict[str, NDArray[np.float64]]:
     """DVCLive's tables of one training run, by name (`TABLES`): float64 [epochs, 2], the epoch and the value.
 
     Raises:
-        InputError: a table is missing, empty, or does not hold numbers.
+        InputError: a table is missing, empty, or does not hold finite numbers for consecutive epochs, the same in all
+            tables.
     """
-    tables = {}
+    tables: dict[str, NDArray[np.float64]] = {}
     for name in TABLES:
         path = folder / f"{name}.tsv"
         try:
             rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
             epochs, values = np.array(rows, dtype=np.float64).T
-        except (FileNotFoundError, ValueError) as error:
+            if not np.isfinite(values).all() or values.min() < 0 or (name.endswith("accuracy") and values.max() > 1):
+                raise ValueError("a value is out of range")
+            if epochs[0] not in (0, 1) or (np.diff(epochs) != 1).any():
+                raise ValueError("the epochs are not consecutive")
+            if tables and len(epochs) != len(tables[TABLES[0]]):
+                raise ValueError(f"other epochs than {TABLES[0]}.tsv")
+        except (OSError, ValueError) as error:
             raise InputError(f"{path}: not a table of epochs and values ({error}); run `dvc repro`") from None
         tables[name] = np.stack([epochs, values], axis=1)
     return tables

@@ -12,8 +12,9 @@ from torch import Tensor
 from src.base.files import write_csv, write_text
 from src.base.plot_style import save
 from src.evaluation import figures
-from src.evaluation.scores import classification_report
+from src.evaluation.scores import check_logits, classification_report
 from src.images.dataset import Dataset
+from src.networks.outputs import places, predicted
 
 MISTAKES = 25
 
@@ -27,16 +28,19 @@ def write(folder: Path, network: str, test: Dataset, logits: Tensor) -> None:
     - confusion.csv: one row per image, names of its true and its predicted class
     - confusion_matrix.png: the counts of these pairs
     - mistakes.png: the images of the most confident mistakes
+
+    Raises:
+        InputError: the logits are not finite, float [N, classes].
     """
     classes = test.format.classes
-    true, predicted = test.labels.numpy(), logits.argmax(dim=1).numpy()
     report = classification_report(test, logits, as_text=False)
+    true, guesses = test.labels.numpy(), predicted(logits).numpy()
     write_text(folder / "classification_report.json", json.dumps(report, indent=2) + "\n")
     write_csv(folder / "classification_report.csv", report_rows(report))
-    pairs = [(classes[i], classes[j]) for i, j in zip(true, predicted, strict=True)]
+    pairs = [(classes[i], classes[j]) for i, j in zip(true, guesses, strict=True)]
     write_csv(folder / "confusion.csv", [("actual", "predicted"), *pairs])
 
-    counts = metrics.confusion_matrix(y_true=true, y_pred=predicted, labels=range(len(classes)))
+    counts = metrics.confusion_matrix(y_true=true, y_pred=guesses, labels=range(len(classes)))
     title = f"{network} on {len(test):,} test images: accuracy {report['accuracy']:.2%}"
     save(figures.confusion_matrix(counts, classes, title), folder / "confusion_matrix.png")
     save(mistakes_gallery(network, test, logits), folder / "mistakes.png")
@@ -44,15 +48,16 @@ def write(folder: Path, network: str, test: Dataset, logits: Tensor) -> None:
 
 def mistakes_gallery(network: str, test: Dataset, logits: Tensor) -> Figure:
     """A figure of the most confident mistakes."""
+    check_logits(logits, test.labels, len(test.format.classes))
     mistakes = confident_mistakes(logits, test.labels)
     if not len(mistakes):
         return figures.gallery([], [], f"{network}: no mistake on {len(test):,} test images")
     shown = mistakes[:MISTAKES]
-    predicted, probabilities = logits[shown].argmax(dim=1), logits[shown].double().softmax(dim=1).amax(dim=1)
+    guesses, probabilities = predicted(logits[shown]), logits[shown].double().softmax(dim=1).amax(dim=1)
     classes = test.format.classes
     captions = [
         f"{classes[i]} → {classes[j]}, {probability:.1%}"
-        for i, j, probability in zip(test.labels[shown], predicted, probabilities, strict=True)
+        for i, j, probability in zip(test.labels[shown], guesses, probabilities, strict=True)
     ]
     title = f"{network}: the {len(shown)} most confident of {len(mistakes):,} mistakes"
     return figures.gallery(test.images[shown], captions, f"{title} (true → predicted class, its probability)")
@@ -60,7 +65,7 @@ def mistakes_gallery(network: str, test: Dataset, logits: Tensor) -> Figure:
 
 def confident_mistakes(logits: Tensor, labels: Tensor) -> Tensor:
     """Indices, int64, of the misclassified images, the highest probability of the wrong class first."""
-    mistakes = (logits.argmax(dim=1) != labels).nonzero().flatten()
+    mistakes = places(logits, labels).nonzero().flatten()
     probabilities = logits[mistakes].double().softmax(dim=1).amax(dim=1)
     return mistakes[probabilities.argsort(descending=True, stable=True)]
 

@@ -6,26 +6,49 @@ import torch.nn.functional as F
 from sklearn import metrics
 from torch import Tensor
 
+from src.base.errors import InputError
+from src.base.tensors import check, check_labels
 from src.images.dataset import Dataset
+from src.networks.outputs import places, predicted
 
 TOP = 5
 
 
+def check_logits(logits: Tensor, labels: Tensor, classes: int) -> None:
+    """Check finite logits, float [N, classes], and labels, int64 [N] in 0..classes-1.
+
+    Raises:
+        InputError: they are something else.
+    """
+    check_labels(labels, "N", classes)
+    check("logits", logits, "float", (len(labels), classes), hint="one row per label, one column per class")
+    if bad := int((~logits.isfinite().all(dim=1)).sum()):
+        raise InputError(f"logits: {bad:,} of {len(logits):,} rows are not finite, expected finite numbers")
+
+
 def scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Scores of float32 logits [N, classes] against int64 labels [N].
+    """Scores of finite logits, float [N, classes], against labels, int64 [N].
 
     Precision, recall and F1 are means over the classes with equal weights. They are 0 for a class that is never
-    predicted. The loss is the mean cross-entropy in nats.
+    predicted. The loss is the mean cross-entropy in nats. `src/networks/outputs.py` has the rule for ties.
+
+    Raises:
+        InputError: logits or labels are something else.
     """
-    true, predicted, classes = labels.numpy(), logits.argmax(dim=1).numpy(), range(logits.shape[1])
+    check("logits", logits, "float", ("N", "classes"))
+    check_logits(logits, labels, logits.shape[1])
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        y_true=true, y_pred=predicted, labels=classes, average="macro", zero_division=0
+        y_true=labels.numpy(),
+        y_pred=predicted(logits).numpy(),
+        labels=range(logits.shape[1]),
+        average="macro",
+        zero_division=0,
     )
-    top = metrics.top_k_accuracy_score(y_true=true, y_score=logits.numpy(), k=TOP, labels=classes)
+    before = places(logits, labels)
     return {
-        "accuracy": float(metrics.accuracy_score(y_true=true, y_pred=predicted)),
+        "accuracy": int((before < 1).sum()) / len(labels),
         "loss": F.cross_entropy(logits.double(), labels).item(),
-        f"top{TOP}_accuracy": float(top),
+        f"top{TOP}_accuracy": int((before < TOP).sum()) / len(labels),
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(f1),
@@ -33,10 +56,15 @@ def scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def classification_report(test: Dataset, logits: Tensor, *, as_text: bool) -> Any:
-    """scikit-learn's report, as text or as a dictionary."""
+    """scikit-learn's report, as text or as a dictionary, for finite logits, float [N, classes].
+
+    Raises:
+        InputError: the logits are something else.
+    """
+    check_logits(logits, test.labels, len(test.format.classes))
     return metrics.classification_report(
         y_true=test.labels.numpy(),
-        y_pred=logits.argmax(dim=1).numpy(),
+        y_pred=predicted(logits).numpy(),
         labels=range(len(test.format.classes)),
         target_names=test.format.classes,
         digits=4,

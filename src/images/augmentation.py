@@ -1,13 +1,15 @@
 """Random crop, flip and colour shift of training images (section 3.1)."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from src.base.params import Section
-from src.images.format import ImageFormat
-from src.images.transforms import centre_crop, normalise, resize
+from src.base.tensors import check, send
+from src.images.format import ImageFormat, check_images
+from src.images.transforms import central, normalise, resize_and_crop
 
 
 class AugmentParams(Section):
@@ -43,13 +45,18 @@ def draw(count: int, image_format: ImageFormat, generator: torch.Generator) -> A
 
 
 def augment(images: Tensor, image_format: ImageFormat, params: AugmentParams, draws: AugmentationDraws) -> Tensor:
-    """The input of a network in training: uint8 images [B, 3, 32, 32] to float32 [B, 3, crop, crop]."""
-    images = resize(images.float(), image_format.resize)
-    crop = (
-        random_crop(images, image_format.crop, draws.top, draws.left)
-        if params.random_crop
-        else centre_crop(images, image_format.crop)
-    )
+    """The input of a network in training: uint8 images [B, 3, 32, 32] to float32 [B, 3, crop, crop].
+
+    B may be 0, the share of a process in a small batch. Nothing here waits for a GPU.
+
+    Raises:
+        InputError: the images or the format are something else, or there is not one draw per image.
+    """
+    if params.random_crop:
+        crop = random_crop(images, image_format, draws.top, draws.left)
+    else:
+        place = central(image_format.resize, image_format.crop)
+        crop = resize_and_crop(images, image_format, place, place)
     if params.flip:
         crop = random_flip(crop, draws.mirrored)
     if params.colour_shift:
@@ -57,30 +64,46 @@ def augment(images: Tensor, image_format: ImageFormat, params: AugmentParams, dr
     return normalise(crop, image_format)
 
 
-def random_crop(images: Tensor, size: int, top: Tensor, left: Tensor) -> Tensor:
-    """A square of each image, at its own row `top` [B] and column `left` [B]: [B, 3, H, W] to [B, 3, size, size]."""
-    count, channels = images.shape[:2]
-    window = torch.arange(size, device=images.device)
-    rows = (top.to(images.device)[:, None] + window)[:, None, :, None]
-    columns = (left.to(images.device)[:, None] + window)[:, None, None, :]
-    image = torch.arange(count, device=images.device).view(-1, 1, 1, 1)
-    channel = torch.arange(channels, device=images.device).view(1, -1, 1, 1)
-    return images[image, channel, rows, columns]
+def random_crop(images: Tensor, image_format: ImageFormat, top: Tensor, left: Tensor) -> Tensor:
+    """A square of each enlarged image, at its own row `top` and column `left`, int64 [B], on the CPU.
+
+    uint8 images [B, 3, 32, 32] become float32 [B, 3, crop, crop] in 0..255.
+    """
+    check_images(images, empty=True)
+    for name, place in (("top", top), ("left", left)):
+        check(name, place, "int64", (len(images),), empty=True)
+    top, left = send(torch.stack([top, left]), images.device)
+    return resize_and_crop(images, image_format, top, left)
 
 
 def random_flip(images: Tensor, mirrored: Tensor) -> Tensor:
-    """The images [B, 3, H, W], mirrored left to right where `mirrored`, bool [B], is true."""
-    return torch.where(mirrored.view(-1, 1, 1, 1).to(images.device), images.flip(-1), images)
+    """The images, float32 [B, 3, H, W], mirrored left to right where `mirrored`, bool [B] on the CPU, is true."""
+    check("mirrored", mirrored, "bool", (len(images),), empty=True)
+    return torch.where(send(mirrored, images.device).view(-1, 1, 1, 1), images.flip(-1), images)
 
 
 def colour_shift(images: Tensor, image_format: ImageFormat, colours: Tensor) -> Tensor:
     """Add to each image, in 0..255, a random multiple of the principal components of the training pixels' colours.
 
-    Krizhevsky et al. (2012), section 4.1: the components times their eigenvalues times `colours` [B, 3], N(0, 0.1^2).
-    The eigenvalues are those of pixels in 0..1. Their product with a component depends on the unit: in 0..255 a
-    typical shift would exceed the whole range.
+    Krizhevsky et al. (2012), section 4.1: the components times their eigenvalues times `colours`, N(0, 0.1^2). The
+    eigenvalues are those of pixels in 0..1. Their product with a component depends on the unit: in 0..255 a typical
+    shift would exceed the whole range.
+
+    Args:
+        images: float32 [B, 3, H, W].
+        colours: float64 [B, 3], on the CPU.
     """
-    eigenvalues, components = torch.linalg.eigh(torch.tensor(image_format.covariance, dtype=torch.float64))
+    check("images", images, "float32", ("B", 3, "H", "W"), empty=True)
+    check("colours", colours, "float64", (len(images), 3), empty=True)
+    eigenvalues, components = principal_components(image_format)
     shift = (colours * eigenvalues) @ components.T * 255
-    shift = shift.to(images.device, images.dtype)
-    return images.add(shift[:, :, None, None])
+    return images.add(send(shift.to(images.dtype), images.device)[:, :, None, None])
+
+
+@lru_cache
+def principal_components(image_format: ImageFormat) -> tuple[Tensor, Tensor]:
+    """Eigenvalues [3] and components [3, 3] of the covariance of colours, float64 on the CPU, from the first call."""
+    image_format.check()
+    with torch.inference_mode(False):
+        values, vectors = torch.linalg.eigh(torch.tensor(image_format.covariance, dtype=torch.float64, device="cpu"))
+    return values, vectors

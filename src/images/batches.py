@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from src.base.tensors import send
 from src.compute import processes
 from src.compute.seeds import generator_of
 from src.images.augmentation import AugmentParams, augment, draw
@@ -29,10 +30,10 @@ def shuffled(
         the part of each batch that belongs to this process (all of it in a run of one process), on the device of the
         data set: images, float32 [B, 3, crop, crop], and labels, int64 [B]; and the size of the whole batch.
     """
-    order = torch.randperm(len(dataset), generator=generator_of(seed, epoch)).to(dataset.labels.device)
+    order = send(torch.randperm(len(dataset), generator=generator_of("order", seed, epoch)), dataset.labels.device)
     for step, batch in enumerate(torch.split(order, batch_size)[first:], start=first):
         part = processes.part(len(batch))
-        draws = draw(len(batch), dataset.format, generator_of(seed, epoch, step)).of(part)
+        draws = draw(len(batch), dataset.format, generator_of("augmentation", seed, epoch, step)).of(part)
         indices = batch[part]
         yield augment(dataset.images[indices], dataset.format, params, draws), dataset.labels[indices], len(batch)
 

@@ -12,19 +12,32 @@ from torch import Tensor
 
 from src.base.errors import InputError
 from src.base.files import atomic_write
-from src.images.format import ImageFormat
+from src.base.tensors import check, check_labels
+from src.images.format import ImageFormat, check_images
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images, uint8 [N, 3, 32, 32]; labels, int64 [N]; and the format in which a network sees the images."""
+    """Images, uint8 [N, 3, 32, 32]; labels, int64 [N]; and the format in which a network sees the images.
+
+    Raises:
+        InputError: images, labels or format are something else. Labels are in 0..classes-1, and N is at least 1.
+    """
 
     images: Tensor
     labels: Tensor
     format: ImageFormat
 
+    def __post_init__(self) -> None:
+        self.format.check()
+        check_images(self.images)
+        check_labels(self.labels, len(self.images), len(self.format.classes))
+
     @classmethod
     def from_arrays(cls, images: NDArray[np.uint8], labels: NDArray[np.uint8], format_: ImageFormat) -> "Dataset":
+        """From uint8 images [N, 3, 32, 32] and uint8 labels [N], which are checked in the same way."""
+        check_images(images, array=np.ndarray)
+        check_labels(labels, len(images), len(format_.classes), dtype="uint8", array=np.ndarray)
         return cls(torch.from_numpy(images), torch.from_numpy(labels).long(), format_)
 
     def __len__(self) -> int:
@@ -35,8 +48,14 @@ class Dataset:
 
 
 def save(path: Path, dataset: Dataset) -> None:
-    """Write a split. Equal data give equal bytes."""
-    tensors = {"images": dataset.images.contiguous(), "labels": dataset.labels.to(torch.uint8)}
+    """Write a split. Equal data give equal bytes.
+
+    Raises:
+        InputError: there are more than 256 classes. A label is one byte, as in the records of CIFAR-10.
+    """
+    if len(dataset.format.classes) > 256:
+        raise InputError(f"{path}: {len(dataset.format.classes)} classes, expected at most 256: a label is one byte")
+    tensors = {"images": dataset.images.cpu().contiguous(), "labels": dataset.labels.cpu().to(torch.uint8)}
     # One metadata entry only: safetensors writes several entries in no fixed order.
     content = safetensors.torch.save(tensors, metadata={"format": dataset.format.to_json()})
     with atomic_write(path) as temporary:
@@ -53,11 +72,8 @@ def load(path: Path) -> Dataset:
         with safetensors.safe_open(path, framework="pt") as file:
             format_ = ImageFormat.from_json(file.metadata()["format"])
             images, labels = file.get_tensor("images"), file.get_tensor("labels")
-        if images.dtype != torch.uint8 or images.shape != (len(labels), 3, 32, 32):
-            raise ValueError(f"images {list(images.shape)} of {images.dtype} for {len(labels)} labels")
-        if labels.dtype != torch.uint8 or labels.max() >= len(format_.classes):
-            raise ValueError(f"labels of {labels.dtype} up to {labels.max()} for {len(format_.classes)} classes")
+        check("labels", labels, "uint8", (len(images),))
         return Dataset(images, labels.long(), format_)
-    except (FileNotFoundError, safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (InputError, OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a data set of this project ({reason}); run `dvc repro preprocess`") from None

@@ -1,12 +1,19 @@
 """How an image becomes the input of a network. The format is stored with every data set and every model."""
 
 import json
+import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import Field, ValidationInfo, field_validator
+from torch import Tensor
 
+from src.base.errors import InputError
 from src.base.params import Section
+from src.base.tensors import check
+
+SIDE = 32
+"""Height and width of stored images, in pixels."""
 
 
 class ImageParams(Section):
@@ -46,6 +53,38 @@ class ImageFormat:
     mean: tuple[float, ...]
     covariance: tuple[tuple[float, ...], ...]
 
+    def __post_init__(self) -> None:
+        """Lists, as JSON has them, become tuples: a format is a key of caches."""
+        for name, value in {
+            "classes": tuple(self.classes),
+            "mean": tuple(map(float, self.mean)),
+            "covariance": tuple(tuple(map(float, row)) for row in self.covariance),
+        }.items():
+            object.__setattr__(self, name, value)
+
+    def check(self) -> None:
+        """Refuse values that cannot be. Who uses a format calls this first.
+
+        Raises:
+            InputError: the message has the attribute, its value and what is allowed.
+        """
+        sides = isinstance(self.resize, int) and isinstance(self.crop, int)
+        allowed = {
+            "classes": ("one name or more, all different", 0 < len(self.classes) == len(set(self.classes))),
+            "resize": (f"a whole number from {SIDE}", sides and self.resize >= SIDE),
+            "crop": (f"a whole number from 1 to resize ({self.resize})", sides and 1 <= self.crop <= self.resize),
+            "pixel_scale": ("1 or 255", self.pixel_scale in (1, 255)),
+            "mean": ("three numbers in 0..1", len(self.mean) == 3 and not any(v < 0 or v > 1 for v in self.mean)),
+            "covariance": (
+                "3 x 3 finite numbers",
+                [len(row) for row in self.covariance] == [3, 3, 3]
+                and all(math.isfinite(value) for row in self.covariance for value in row),
+            ),
+        }
+        for name, (expected, fits) in allowed.items():
+            if not fits:
+                raise InputError(f"image format: {name}: {getattr(self, name)}, expected {expected}")
+
     def difference(self, other: "ImageFormat") -> str:
         """The first attribute that differs, with both values, as text. Empty when the formats are equal."""
         for name, value in self.__dict__.items():
@@ -58,7 +97,40 @@ class ImageFormat:
 
     @classmethod
     def from_json(cls, text: str) -> "ImageFormat":
-        values = json.loads(text)
-        values["classes"], values["mean"] = tuple(values["classes"]), tuple(values["mean"])
-        values["covariance"] = tuple(tuple(row) for row in values["covariance"])
-        return cls(**values)
+        """Raises TypeError or ValueError: the text is not what `to_json` wrote."""
+        return cls(**json.loads(text, parse_constant=_refuse))
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} in an image format")
+
+
+def check_images(images: object, *, array: type[Any] = Tensor, empty: bool = False) -> None:
+    """Check images as they are stored: uint8 [N, 3, 32, 32].
+
+    Args:
+        array: `Tensor` or `np.ndarray`.
+        empty: whether N may be 0.
+
+    Raises:
+        InputError: they are something else. The message says how to convert them.
+    """
+    hint = _conversion(images) if isinstance(images, Tensor) else ""
+    check("images", images, "uint8", ("N", 3, SIDE, SIDE), array=array, empty=empty, limits="in 0..255", hint=hint)
+
+
+def _conversion(images: Tensor) -> str:
+    """How other kinds of images become those of `check_images`."""
+    if images.ndim == 3:
+        return "for a single image use images[None]"
+    if images.ndim == 4 and images.shape[1] == 1:
+        return "for grey images use images.expand(-1, 3, -1, -1)"
+    if images.ndim == 4 and images.shape[3] == 3:
+        return "put the channels first with images.permute(0, 3, 1, 2)"
+    if images.shape[1:] != (3, SIDE, SIDE):
+        return f"make them colour images of {SIDE} x {SIDE} pixels first"
+    if not len(images):
+        return "give at least one image"
+    if images.is_floating_point():
+        return "for floats in 0..1 use (images * 255).round().to(torch.uint8)"
+    return "for integers in 0..255 use images.to(torch.uint8)"

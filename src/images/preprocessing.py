@@ -11,9 +11,10 @@ from torch import Tensor
 
 from src.base.errors import InputError
 from src.base.params import Section
+from src.base.tensors import check, check_labels
 from src.images.dataset import Dataset
-from src.images.format import ImageFormat, ImageParams
-from src.images.transforms import centre_crop, resize
+from src.images.format import ImageFormat, ImageParams, check_images
+from src.images.transforms import central, crop_windows, resize_matrix
 
 CHUNK = 1000  # images that are summed at a time: PyTorch sums uint8 in a copy that is eight times as large
 
@@ -38,15 +39,17 @@ def preprocess(
 
     Args:
         images: uint8 [N, 3, 32, 32].
-        labels: uint8 [N].
+        labels: uint8 [N], in 0..classes-1.
         classes: the names of the classes, in the order of the labels.
 
     Returns:
         the training and the validation split. The format of both has the statistics of the training split.
 
     Raises:
-        InputError: the parameters leave no image to train on.
+        InputError: images or labels are something else, or the parameters leave no image to train on.
     """
+    check_images(images, array=np.ndarray)
+    check_labels(labels, len(images), len(classes), dtype="uint8", array=np.ndarray)
     if params.validation >= len(labels):
         raise InputError(
             f"params.yaml: preprocess.validation: {params.validation}: "
@@ -96,11 +99,12 @@ def channel_mean(images: Tensor, size: int, crop: int) -> tuple[float, ...]:
     Resize and crop are linear. The mean of the transformed images is therefore exactly the transform of the mean image,
     and only one image has to be transformed.
     """
-    total = torch.zeros(1, *images.shape[1:], dtype=torch.int64)
+    check_images(images)
+    total = torch.zeros(images.shape[1:], dtype=torch.int64)
     for chunk in torch.split(images, CHUNK):
-        total += chunk.sum(dim=0, keepdim=True, dtype=torch.int64)
-    mean_image = total.double() / len(images)
-    mean = centre_crop(resize(mean_image, size), crop).mean(dim=(0, 2, 3)) / 255
+        total += chunk.sum(dim=0, dtype=torch.int64)
+    window = crop_windows(resize_matrix(size), crop)[central(size, crop)]
+    mean = (window.T @ (total.double() / len(images)) @ window).mean(dim=(1, 2)) / 255
     # The last bits depend on the number of threads. Without them the file is the same on every machine.
     return tuple(round(value, 12) for value in mean.tolist())
 
@@ -110,6 +114,7 @@ def channel_covariance(images: Tensor) -> tuple[tuple[float, ...], ...]:
 
     The sums are exact: they are whole numbers below 2^53, in float64.
     """
+    check("images", images, "uint8", ("N", 3, "H", "W"))
     pixels = images.shape[0] * images.shape[2] * images.shape[3]
     total = torch.zeros(3, dtype=torch.float64)
     products = torch.zeros(3, 3, dtype=torch.float64)

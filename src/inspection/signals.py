@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.base.errors import InputError
+from src.base.tensors import check, check_labels
 from src.compute.seeds import generator_of
 from src.images.dataset import Dataset
 from src.images.transforms import prepare
@@ -36,7 +38,7 @@ class LayerSignal(NamedTuple):
 
 def sample(train: Dataset, seed: int) -> tuple[Tensor, Tensor]:
     """The images for every inspection, float32 [32, 3, crop, crop], and their labels, int64 [32]."""
-    drawn = torch.randperm(len(train), generator=generator_of(seed))[:IMAGES]
+    drawn = torch.randperm(len(train), generator=generator_of("inspection", seed))[:IMAGES]
     return prepare(train.images[drawn], train.format), train.labels[drawn]
 
 
@@ -46,12 +48,20 @@ def inspect(network: VGG, images: Tensor, labels: Tensor) -> list[LayerSignal]:
     Adam divides a gradient by its running RMS plus eps. Where the RMS is far below eps, the weights stand still.
 
     Args:
-        images: float32 [B, 3, crop, crop].
-        labels: int64 [B].
+        images: float32 [B, 3, crop, crop], finite.
+        labels: int64 [B], in 0..classes-1.
 
     Returns:
         one row per convolution and fully connected layer, from the first to the last. Statistics are float64.
+
+    Raises:
+        InputError: images or labels are something else.
     """
+    side = network.image_size
+    check("images", images, "float32", ("B", 3, side, side), hint="`prepare` makes them from uint8 images")
+    check_labels(labels, len(images), network.classes)
+    if not images.isfinite().all():
+        raise InputError("images: not all values are finite; `prepare` makes images from uint8 images")
     network.eval()
     network.zero_grad()
     signals: list[tuple[float, float]] = []

@@ -1,11 +1,12 @@
 """The initial weights (section 3.1), which are the subject of this project's study."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import torch
 from pydantic import Field
 from torch import nn
 
+from src.base.errors import InputError
 from src.compute.seeds import seed_of
 from src.images.format import ImageFormat
 from src.networks.vgg import VGG, Letter
@@ -20,7 +21,7 @@ def build(network: Letter, image_format: ImageFormat, *, seed: int, init: Init, 
     with torch.device("meta"):  # no weights yet: `initialize` draws them
         vgg = VGG(network, classes=len(image_format.classes), image_size=image_format.crop, dropout=dropout)
     vgg = vgg.to_empty(device="cpu")
-    torch.manual_seed(seed_of(seed))
+    torch.manual_seed(seed_of("weights", seed))
     initialize(vgg, init, init_std)
     return vgg
 
@@ -36,8 +37,15 @@ def initialize(network: nn.Module, init: Init, init_std: float) -> None:
     The numbers come from PyTorch's global generator. Initialise on the CPU: then they are equal for all devices.
 
     Args:
-        init_std: standard deviation of `normal`. The others ignore it.
+        init_std: standard deviation of `normal`, in (0, 1]. The others ignore it.
+
+    Raises:
+        InputError: `init` or `init_std` is something else.
     """
+    if init not in get_args(Init):
+        raise InputError(f"init: {init!r}, expected one of {', '.join(get_args(Init))}")
+    if init == "normal" and not 0 < init_std <= 1:
+        raise InputError(f"init_std: {init_std!r}, expected a number above 0 and up to 1")
     for layer in network.modules():
         if not isinstance(layer, nn.Conv2d | nn.Linear):
             continue

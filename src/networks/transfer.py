@@ -1,7 +1,7 @@
 """Start a deep network from layers of a trained shallow one (section 3.1), by layer name."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import nn
 
@@ -34,9 +34,11 @@ def transfer_layers(source: VGG, target: VGG, transfer: Transfer) -> Transferred
     - convolutions, fully_connected: one half of `paper` without the other, for the study of a faulty transfer
 
     Raises:
-        InputError: a layer of `paper`, `convolutions` or `fully_connected` is missing in the target or has another
-            shape.
+        InputError: `transfer` is something else, or a layer of `paper`, `convolutions` or `fully_connected` is missing
+            in the target or has another shape.
     """
+    if transfer not in get_args(Transfer):
+        raise InputError(f"transfer: {transfer!r}, expected one of {', '.join(get_args(Transfer))}")
     sources, targets = source.weight_layers, target.weight_layers
     convolutions = [name for name, layer in sources.items() if isinstance(layer, nn.Conv2d)][:4]
     fully_connected = ["fc6", "fc7", "fc8"]

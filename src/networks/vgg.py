@@ -6,6 +6,9 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.base.errors import InputError
+from src.base.tensors import without_autocast
+
 Letter = Literal["A", "A-LRN", "B", "C", "D", "E"]
 
 TABLE_1: dict[Letter, str] = {
@@ -27,18 +30,29 @@ class VGG(nn.Sequential):
 
     Layers have the paper's names, so that weights can be copied by name: conv1_1 … conv5_4, fc6, fc7, fc8. Convolutions
     have stride 1 and keep the size of the image. Each of the five poolings halves it (section 2.1). All hidden layers
-    end in a ReLU. The number of inputs of fc6 depends on `image_size`: 512 x 7 x 7 at 224.
+    end in a ReLU. The number of inputs of fc6 depends on `image_size`: 512 x 7 x 7 at 224. Logits are float32, also
+    under autocast.
 
     Args:
         network: a key of `TABLE_1`.
         classes: outputs of fc8.
         image_size: height and width in pixels, a multiple of 32.
-        dropout: of the outputs of fc6 and fc7 (section 3.1).
+        dropout: of the outputs of fc6 and fc7 (section 3.1), in [0, 1).
+
+    Raises:
+        InputError: a value is not one of these.
     """
 
     def __init__(self, network: Letter, *, classes: int, image_size: int = 224, dropout: float = 0.5) -> None:
-        if image_size < 32 or image_size % 32:
-            raise ValueError(f"image_size is {image_size}, expected a multiple of 32")
+        whole_sides = isinstance(image_size, int) and image_size >= 32 and image_size % 32 == 0
+        for name, value, fits, expected in (
+            ("network", network, network in TABLE_1, f"one of {', '.join(TABLE_1)}"),
+            ("classes", classes, isinstance(classes, int) and classes >= 1, "a whole number from 1"),
+            ("image_size", image_size, whole_sides, "a multiple of 32"),
+            ("dropout", dropout, isinstance(dropout, int | float) and 0 <= dropout < 1, "a number from 0 to below 1"),
+        ):
+            if not fits:
+                raise InputError(f"VGG: {name}: {value!r}, expected {expected}")
         layers = OrderedDict[str, nn.Module]()
         channels = 3
         for block, specification in enumerate(TABLE_1[network].split("|"), start=1):
@@ -58,14 +72,25 @@ class VGG(nn.Sequential):
         layers["fc7"] = nn.Linear(4096, 4096)
         layers["relu7"] = nn.ReLU(inplace=True)
         layers["drop7"] = nn.Dropout(dropout)
-        layers["fc8"] = nn.Linear(4096, classes)
+        layers["fc8"] = FullPrecisionLinear(4096, classes)
         super().__init__(layers)
-        self.letter = network
+        self.letter, self.classes, self.image_size = network, classes, image_size
 
     @property
     def weight_layers(self) -> dict[str, nn.Conv2d | nn.Linear]:
         """The layers with weights by name, from the first to the last."""
         return {name: layer for name, layer in self.named_children() if isinstance(layer, nn.Conv2d | nn.Linear)}
+
+
+class FullPrecisionLinear(nn.Linear):
+    """A fully connected layer that autocast does not touch: it computes in the precision of its weights.
+
+    bf16 has 8 significant bits. Rounded to bf16, the logits of different classes are often equal.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with without_autocast(inputs.device):
+            return super().forward(inputs.to(self.weight.dtype))
 
 
 class LocalResponseNorm(nn.Module):

@@ -18,7 +18,7 @@ def numbered(count: int) -> Dataset:
     """Images that can be told apart by their first pixel, with labels that go with them."""
     images = torch.zeros(count, 3, 32, 32, dtype=torch.uint8)
     images[:, 0, 0, 0] = torch.arange(count, dtype=torch.uint8)
-    return Dataset(images, torch.arange(count), FORMAT)
+    return Dataset(images, torch.arange(count), replace(FORMAT, classes=tuple(map(str, range(count)))))
 
 
 def first_pixels(images: torch.Tensor) -> torch.Tensor:
@@ -73,6 +73,6 @@ def test_an_interrupted_epoch_goes_on_with_the_same_batches() -> None:
 
 def test_without_augmentation_training_sees_what_evaluation_sees() -> None:
     data = coloured_squares(6)
-    draws = draw(len(data), FORMAT, generator_of(0))
+    draws = draw(len(data), FORMAT, generator_of("augmentation", 0))
     assert torch.equal(augment(data.images, FORMAT, NO_AUGMENT, draws), prepare(data.images, FORMAT))
     assert torch.equal(torch.cat([images for images, _ in in_order(data, 4)]), prepare(data.images, FORMAT))

@@ -1,11 +1,13 @@
 """Signal and gradient by layer, against hooks and autograd."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from src.base.errors import InputError
 from src.images.transforms import prepare
 from src.inspection.report import layers_below
 from src.inspection.signals import inspect
@@ -63,3 +65,32 @@ def test_std_001_starves_vgg16_and_not_vgg11() -> None:
     assert layers_below(inspect(network("normal", letter="D"), images, labels), 1e-8) == 16
     assert layers_below(inspect(network("normal", letter="A"), images, labels), 1e-8) < 11
     assert layers_below(inspect(network("kaiming", letter="D"), images, labels), 1e-8) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda images, labels: ((images * 255).byte(), labels),
+            "images: uint8 [4, 3, 32, 32], expected float32 [B, 3, 3",
+        ),
+        (lambda images, labels: (images.double(), labels), "images: float64 [4, 3, 32, 32], expected float32"),
+        (
+            lambda images, labels: (images.permute(0, 2, 3, 1), labels),
+            "images: float32 [4, 32, 32, 3], expected float32",
+        ),
+        (lambda images, labels: (images[0], labels), "images: float32 [3, 32, 32], expected float32"),
+        (lambda images, labels: (images[:0], labels[:0]), "images: float32 [0, 3, 32, 32], expected float32"),
+        (lambda images, labels: (images[..., :16], labels), "images: float32 [4, 3, 32, 16], expected float32"),
+        (lambda images, labels: (images * math.inf, labels), "images: not all values are finite"),
+        (lambda images, labels: (images, labels[:3]), "labels: int64 [3], expected int64 [4]"),
+        (lambda images, labels: (images, labels.int()), "labels: int32 [4], expected int64 [4]"),
+        (lambda images, labels: (images, labels + 7), "labels: 7..10, expected int64 in 0..9"),
+    ],
+)
+def test_other_images_and_labels_are_refused(change: Callable[..., tuple[Tensor, Tensor]], message: str) -> None:
+    data = coloured_squares(4)
+    with pytest.raises(InputError) as error:
+        inspect(network("none"), *change(prepare(data.images, data.format), data.labels))
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)

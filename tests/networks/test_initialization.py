@@ -1,12 +1,14 @@
 """The initial weights against the published variances."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from src.networks.initialization import Init, build
+from src.base.errors import InputError
+from src.networks.initialization import Init, build, initialize
 from src.networks.vgg import VGG, Letter
 from tests.conftest import FORMAT
 
@@ -58,3 +60,23 @@ def test_the_seed_decides_the_weights() -> None:
     again, other = network("kaiming").state_dict(), network("kaiming", seed=1).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["fc8.weight"], other["fc8.weight"])
+
+
+@pytest.mark.parametrize(
+    ("init", "init_std", "message"),
+    [
+        ("he", 0.01, "init: 'he', expected one of normal, none, xavier, kaiming"),
+        ("Normal", 0.01, "init: 'Normal', expected one of"),
+        (None, 0.01, "init: None, expected one of"),
+        ("normal", 0.0, "init_std: 0.0, expected a number above 0 and up to 1"),
+        ("normal", -0.01, "init_std: -0.01, expected"),
+        ("normal", math.nan, "init_std: nan, expected"),
+        ("normal", math.inf, "init_std: inf, expected"),
+    ],
+)
+def test_other_ways_are_refused(init: Any, init_std: float, message: str) -> None:
+    layer = nn.Linear(3, 3)
+    before = layer.weight.clone()
+    with pytest.raises(InputError, match=f"^{message}"):
+        initialize(layer, init, init_std)
+    assert torch.equal(layer.weight, before)

@@ -1,11 +1,17 @@
 """Data sets and models on disk: complete, equal for equal content, refused when damaged."""
 
+import copy
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import safetensors
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from src.base.errors import InputError
 from src.images import dataset
@@ -82,3 +88,65 @@ def test_missing_files_are_refused(tmp_path: Path) -> None:
 def test_the_difference_of_formats_is_named() -> None:
     assert FORMAT.difference(FORMAT) == ""
     assert FORMAT.difference(replace(FORMAT, crop=64)) == "crop 32 and 64"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"classes": tuple("abc")}, "network A: for 10 classes and images of 32 pixels, but the image format has 3 cl"),
+        ({"resize": 64, "crop": 64}, "network A: for 10 classes and images of 32 pixels, but the image format has 10"),
+        ({"crop": 64}, "image format: crop: 64, expected a whole number from 1 to resize"),
+    ],
+)
+def test_a_model_fits_its_images(model: Model, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}"):
+        Model(model.network, replace(FORMAT, **values))
+
+
+def test_weights_are_float32_and_finite(tmp_path: Path, model: Model) -> None:
+    network = copy.deepcopy(model.network)
+    with pytest.raises(InputError, match=r"^network A: conv1_1.weight: torch.float16, expected float32"):
+        Model(network.half(), FORMAT)
+    network = network.float()
+    network.get_parameter("fc7.bias").data[5] = math.nan
+    with pytest.raises(InputError, match=r"model: not written: fc7.bias has weights that are not finite"):
+        model_file.save(tmp_path / "model", Model(network, FORMAT))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_other_weights_is_refused(tmp_path: Path, model: Model) -> None:
+    """A model of half precision, or with the format of other images, is no model of this project."""
+    model_file.save(tmp_path / "model", model)
+    with safetensors.safe_open(tmp_path / "model", framework="pt") as file:
+        metadata = file.metadata()
+    weights = safetensors.torch.load_file(tmp_path / "model")
+    other = {"model": json.dumps({"network": "A", "format": replace(FORMAT, crop=64).to_json()})}
+    files = [({name: weight.half() for name, weight in weights.items()}, metadata), (weights, other)]
+    for number, content in enumerate(files):
+        safetensors.torch.save_file(content[0], tmp_path / str(number), content[1])
+        with pytest.raises(InputError) as error:
+            model_file.load(tmp_path / str(number))
+        assert str(error.value).startswith(f"{tmp_path / str(number)}: not a model of this project (")
+        assert "\n" not in str(error.value)
+
+
+def test_a_file_of_other_images_is_refused(tmp_path: Path) -> None:
+    data = coloured_squares(4)
+    tensors = {"images": data.images, "labels": data.labels.to(torch.uint8)}
+    metadata = {"format": FORMAT.to_json()}
+    files: list[tuple[dict[str, Tensor], dict[str, str]]] = [
+        (tensors | {"images": data.images.float() / 255}, metadata),
+        (tensors | {"images": data.images.permute(0, 2, 3, 1).contiguous()}, metadata),
+        (tensors | {"labels": data.labels}, metadata),
+        (tensors | {"labels": tensors["labels"] + 7}, metadata),
+        (tensors | {"labels": tensors["labels"][:3]}, metadata),
+        ({"images": data.images[:0], "labels": tensors["labels"][:0]}, metadata),
+        (tensors, {"format": replace(FORMAT, crop=64).to_json()}),
+        (tensors, {"format": replace(FORMAT, mean=(math.nan,) * 3).to_json()}),
+    ]
+    for content, description in files:
+        safetensors.torch.save_file(content, tmp_path / "data", description)
+        with pytest.raises(InputError) as error:
+            dataset.load(tmp_path / "data")
+        assert str(error.value).startswith(f"{tmp_path / 'data'}: not a data set of this project (")
+        assert "\n" not in str(error.value)

@@ -1,6 +1,6 @@
 """What VGG16 takes over from VGG11."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -58,3 +58,9 @@ def test_fully_connected_layers_fit_whatever_the_convolutions() -> None:
     assert transfer_layers(network("B", 1), network("A", 2), "fully_connected").copied == ("fc6", "fc7", "fc8")
     with pytest.raises(InputError, match=r"transfer: convolutions: conv1_2 .* in A"):
         transfer_layers(network("B", 1), network("A", 2), "convolutions")
+
+
+def test_an_unknown_transfer_is_refused() -> None:
+    unknown: Any = "some"
+    with pytest.raises(InputError, match=r"^transfer: 'some', expected one of none, paper, all, convolutions, fully_"):
+        transfer_layers(network("A", 1), network("A", 2), unknown)

@@ -1,10 +1,15 @@
 """The six networks against the paper's table 2 and torchvision's implementation."""
 
+import math
+from typing import Any
+
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
+from src.base.errors import InputError
 from src.networks.vgg import TABLE_1, VGG, Letter, LocalResponseNorm
 
 # Millions, from the shapes of table 1; table 2 of the paper rounds them to 133, 133, 133, 134, 138, 144.
@@ -63,10 +68,55 @@ def test_names_are_the_papers() -> None:
     assert sizes == {"conv3_2": (3, 3), "conv3_3": (1, 1)}
 
 
-@pytest.mark.parametrize("image_size", [0, 16, 100])
-def test_image_size_must_be_halved_five_times(image_size: int) -> None:
-    with pytest.raises(ValueError, match="multiple of 32"):
-        VGG("A", classes=10, image_size=image_size)
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        *(
+            ({"image_size": size}, f"image_size: {size}, expected a multiple of 32")
+            for size in (0, -32, 16, 100, 224.0)
+        ),
+        *(({"classes": classes}, f"classes: {classes}, expected a whole number from 1") for classes in (0, -1, 2.5)),
+        *(
+            ({"dropout": share}, f"dropout: {share}, expected a number from 0 to below 1")
+            for share in (-0.1, 1, math.nan)
+        ),
+        *(
+            ({"network": name}, f"network: '{name}', expected one of A, A-LRN, B, C, D, E")
+            for name in ("F", "a", "VGG16")
+        ),
+    ],
+)
+def test_impossible_networks_are_refused(values: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"network": "A", "classes": 10} | values
+    with pytest.raises(InputError, match=f"^VGG: {message}$"), torch.device("meta"):
+        VGG(arguments.pop("network"), **arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_logits_are_float32_under_autocast(dtype: torch.dtype, compiled: bool) -> None:
+    """In bf16, 1000 logits of about the same size would have about 100 different values."""
+    torch.manual_seed(0)
+    network, seen = VGG("A", classes=1000, image_size=32).eval(), list[Tensor]()
+    layer = network.weight_layers["fc8"]
+    layer.register_forward_hook(lambda _layer, inputs, _output: seen.append(inputs[0]))
+    run = torch.compile(network, backend="aot_eager", fullgraph=True) if compiled else network
+    with torch.no_grad(), torch.autocast("cpu", dtype):
+        logits = run(torch.randn(2, 3, 32, 32))
+    inputs = seen[-1]
+    assert (inputs.dtype, logits.dtype) == (dtype, torch.float32)
+    assert layer.bias is not None
+    exact = inputs.double() @ layer.weight.double().T + layer.bias.double()
+    torch.testing.assert_close(logits.double(), exact, rtol=1e-6, atol=1e-6)
+    assert all(len(row.unique()) > 990 for row in logits)
+
+
+def test_without_autocast_the_last_layer_is_an_ordinary_one() -> None:
+    torch.manual_seed(0)
+    layer, inputs = VGG("A", classes=10, image_size=32).weight_layers["fc8"], torch.randn(4, 4096)
+    assert torch.equal(layer(inputs), F.linear(inputs, layer.weight, layer.bias))
+    assert layer.double()(inputs.double()).dtype == torch.float64
+    assert list(layer.state_dict()) == ["weight", "bias"]
 
 
 def test_dropout_follows_fc6_and_fc7() -> None:

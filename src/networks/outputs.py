@@ -1,0 +1,36 @@
+"""What the outputs of a network say: a class for each image, and how far down the true class is.
+
+One rule for ties, in training and in evaluation: among equal logits the lower class comes first.
+"""
+
+import torch
+from torch import Tensor
+
+from src.base.tensors import check
+
+
+def predicted(logits: Tensor) -> Tensor:
+    """The class that comes first, for logits, float [N, classes]: int64 [N]."""
+    check("logits", logits, "float", ("N", "classes"), empty=True)
+    return logits.argmax(dim=1)  # of equal logits the first one, as its documentation says
+
+
+def places(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before the true one: 0 where the prediction is right, below k where it is in the top k.
+
+    The device is not awaited. A logit that is not a number comes before all others, so it is never right.
+
+    Args:
+        logits: float [N, classes].
+        labels: int64 [N], in 0..classes-1.
+
+    Returns:
+        int64 [N].
+    """
+    check("logits", logits, "float", ("N", "classes"), empty=True)
+    check("labels", labels, "int64", (len(logits),), empty=True)
+    logits = logits.detach()
+    true = logits.gather(1, labels[:, None])
+    classes = torch.arange(logits.shape[1], device=logits.device)
+    behind = torch.where(classes < labels[:, None], logits < true, logits <= true)  # includes the true class itself
+    return (~behind).sum(dim=1)
