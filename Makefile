@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 READY := .venv/requirements.txt
 
-.PHONY: help setup demo repro experiment study study-list test test-all torture bench lint format pr-report lock clean
+.PHONY: help setup demo repro experiment study study-list test test-all test-gpu torture bench lint format pr-report lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -23,7 +23,18 @@ $(READY): requirements.txt
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	.venv/bin/python -c "$$ON_PATH"
 	cp requirements.txt $(READY)
+
+# Python runs a .pth file at its start. With this one, `.venv/bin/dvc repro` works without activation too: DVC runs the
+# stages with the `python` that it finds first on PATH.
+define ON_PATH
+import pathlib, site
+code = ("import os, sys; bin = os.path.join(sys.prefix, 'bin'); path = os.environ.get('PATH', os.defpath); "
+        "os.environ['PATH'] = path if path.split(os.pathsep)[0] == bin else bin + os.pathsep + path")
+pathlib.Path(site.getsitepackages()[0], "path.pth").write_text(code + "\n")
+endef
+export ON_PATH
 
 demo: $(READY) ## the whole pipeline on built-in digits, offline, on a CPU, in minutes; results in demo/
 	python -m scripts.experiment presets/demo demo
@@ -36,8 +47,8 @@ experiment: $(READY) ## a preset as a DVC experiment, results in experiments/: m
 	python -m scripts.experiment '$(PRESET)' 'experiments/$(notdir $(PRESET))'
 
 SCALE ?= presets/study-cpu
-STUDY := python -m scripts.study '$(SCALE)' $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(JOBS),--jobs '$(JOBS)')
-study: $(READY) ## run what is left of the study, tables and figures in docs/: make study SCALE=presets/study-gpu ROUNDS=2 JOBS=2
+STUDY := python -m study '$(SCALE)' $(if $(ROUNDS),--rounds '$(ROUNDS)')
+study: $(READY) ## run what is left of the study, tables and figures in docs/: make study SCALE=presets/study-gpu ROUNDS=2
 	$(STUDY)
 
 study-list: $(READY) ## what of the study is done and what is left
@@ -51,6 +62,9 @@ test: lint ## lint, types, and the tests that a change needs
 test-all: lint ## the same with the long tests and more random examples; CI runs this every night
 	$(PYTEST) -m '' --hypothesis-profile=long
 
+test-gpu: $(READY) ## the first ten minutes on a GPU: training, determinism, resume, against the CPU
+	python -m pytest -m gpu tests/gpu
+
 torture: $(READY) ## stop a training stage a hundred times, compare bytes; CIFAR10_URL=... for CIFAR-10, STOPS=N
 	python -m tests.torture --stops $(STOPS)
 
@@ -63,7 +77,7 @@ format: $(READY) ## let ruff mend what it can
 	ruff check --fix .
 	ruff format .
 
-bench: $(READY) ## training speed against the usual ways and the machine's limits, into docs/benchmarks.md; 18 minutes
+bench: $(READY) ## training speed against two other ways and the machine's limits, into docs/benchmarks.md
 	python -m benchmarks
 
 BASE ?= main

@@ -25,7 +25,7 @@ from src.images.batches import shuffled
 from src.images.dataset import Dataset
 from src.images.format import ImageFormat
 from src.networks.vgg import Letter
-from src.training.loop import LOOK_EVERY, newest_loss
+from src.training.loop import LOOK_EVERY, check_losses
 from src.training.run import Run, TrainingParams
 
 IMAGES = 45_000
@@ -206,10 +206,10 @@ class Project(Way):
 
     def learn(self, images: Tensor, labels: Tensor) -> None:
         step = len(self.run.meter.losses)
-        torch.manual_seed(seed_of(self.run.params.seed, 1, step, 1, 0))
+        torch.manual_seed(seed_of("dropout", self.run.params.seed, 1, step, 0))
         self.run.step(images, labels, len(labels))
         if step % LOOK_EVERY == 0:
-            newest_loss(self.run, epoch=1)
+            check_losses(self.run)
 
 
 WAYS: dict[str, Callable[[Case], Way]] = {"usual": Usual, "reference": Reference, "project": Project}

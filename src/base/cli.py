@@ -11,15 +11,28 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from src.base.errors import InputError
+from src.base.errors import InputError, out_of_memory
 
 
 def paths(description: str | None, *names: str) -> argparse.Namespace:
-    """Parse one required flag per name (`--name PATH`), as `dvc.yaml` passes them. Each value is a `Path`."""
+    """Parse one required flag per name (`--name PATH`), as `dvc.yaml` passes them. Each value is a `Path`.
+
+    Raises:
+        InputError: DVC runs the stage, and a path leads out of the project through a link.
+    """
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
     for name in names:
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="PATH")
-    return parser.parse_args()
+    parsed = parser.parse_args()
+    if os.environ.get("DVC_ROOT"):
+        for path in vars(parsed).values():
+            if not path.parent.resolve().is_relative_to(Path.cwd().resolve()):
+                # DVC would say so too, but only after the stage has run.
+                raise InputError(
+                    f"{path.parent}: a link out of the project, where DVC keeps no outputs; remove the link, and use "
+                    "`dvc cache dir --local FOLDER` and `dvc config --local cache.type symlink` for another disk"
+                )
+    return parsed
 
 
 def run(main: Callable[[], None]) -> NoReturn:
@@ -41,6 +54,10 @@ def run(main: Callable[[], None]) -> NoReturn:
         sys.exit(f"error: {error}")
     except OSError as error:  # a full disk or a missing permission is not a bug, so no traceback
         sys.exit(f"error: {error}")
+    except (MemoryError, RuntimeError) as error:
+        if line := out_of_memory(error):
+            sys.exit(f"error: {line}")
+        raise
     except KeyboardInterrupt as error:
         print(error.args[0] if error.args else f"stopped by {stopped_by.name}", file=sys.stderr)
         sys.exit(128 + stopped_by)

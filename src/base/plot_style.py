@@ -1,11 +1,16 @@
-"""The style of all figures. Equal data give equal bytes, whatever the user's matplotlibrc says.
+"""The style of all figures. Equal data give equal bytes, whatever the user's settings of Matplotlib are.
 
-Figures are plain `Figure` objects: no pyplot, no window.
+Figures are plain `Figure` objects: no pyplot, no window, no backend.
 """
 
+import os
 from pathlib import Path
 
+# A notebook exports MPLBACKEND for a package that this environment may lack. Matplotlib would fail when it is loaded.
+os.environ["MPLBACKEND"] = "agg"
+
 import matplotlib.style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from src.base.files import atomic_write
@@ -21,6 +26,7 @@ styled = matplotlib.style.context(["default", {"font.size": 10, "axes.titlesize"
 @styled
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG file with 120 dots per inch."""
+    canvas = FigureCanvasAgg(figure)
     with atomic_write(path) as temporary:
         # Matplotlib would write its version into the file. The version is not a result.
-        figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
+        canvas.print_figure(temporary, format="png", dpi=120, metadata={"Software": None})

@@ -1,14 +1,22 @@
-"""Random numbers as a function of where they are used, such as (seed, epoch, step). No state has to be saved."""
+"""Random numbers as a function of their purpose and place, such as (seed, epoch, step). No state has to be saved."""
 
-import numpy as np
+import hashlib
+from typing import Literal
+
 import torch
 
-
-def seed_of(*key: int) -> int:
-    """A 63-bit seed that mixes all numbers of `key`, such as (seed, epoch, step)."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+Purpose = Literal["weights", "order", "augmentation", "dropout", "inspection"]
 
 
-def generator_of(*key: int) -> torch.Generator:
+def seed_of(purpose: Purpose, *key: int) -> int:
+    """A 63-bit seed for one purpose at one place, such as ("augmentation", seed, epoch, step).
+
+    Different purposes and keys, also keys of different length, have unrelated seeds.
+    """
+    digest = hashlib.sha256(repr((purpose, *key)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator_of(purpose: Purpose, *key: int) -> torch.Generator:
     """A generator on the CPU, so that the numbers do not depend on the device."""
-    return torch.Generator().manual_seed(seed_of(*key))
+    return torch.Generator().manual_seed(seed_of(purpose, *key))

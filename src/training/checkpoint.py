@@ -4,22 +4,27 @@ DVC removes the outputs of a stage before the stage starts, so the state is not 
 main workspace, also for experiments in temporary copies. The folder is named after everything that decides the result.
 """
 
+import ast
 import hashlib
+import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from src.base.errors import InputError
-from src.base.files import atomic_write
+from src.base.files import Lock, atomic_write, make_folder, write_text
 
 KEPT = 7 * 24 * 3600  # seconds after which an unused state is removed
+
+Identity = dict[str, str]
+"""What decides the result of a run, by name: code, parameters, inputs, device, PyTorch's version."""
 
 
 class Checkpoint:
@@ -30,16 +35,19 @@ class Checkpoint:
 
     Args:
         stage: name of the stage.
-        settings: everything else that decides the result, as text: parameters, device, …
+        settings: everything that decides the result beside code and inputs: parameters, device, …, by name.
         inputs: the files that the stage reads; their content counts.
     """
 
-    def __init__(self, stage: str, settings: Iterable[str], inputs: Iterable[Path]) -> None:
-        code = _digest([torch.__version__], _code())
-        run = _digest(settings, inputs)
-        self.folder = Path(os.environ.get("DVC_ROOT", ".")) / ".checkpoints" / f"{stage}-{code}-{run}"
+    def __init__(self, stage: str, settings: Mapping[str, object], inputs: Iterable[Path]) -> None:
+        self.stage = stage
+        self.identity: Identity = {name: str(value) for name, value in settings.items()}
+        self.identity |= {str(path): _digest(path.read_bytes()) for path in inputs} | _code()
+        self.identity["the version of PyTorch"] = torch.__version__
+        name = _digest(json.dumps(self.identity, sort_keys=True).encode())
+        self.folder = Path(os.environ.get("DVC_ROOT", ".")) / ".checkpoints" / f"{stage}-{name}"
         self.path = self.folder / "state.pt"
-        self._lock = FileLock(self.folder / "lock", blocking=False)
+        self._lock = Lock(self.folder / "lock")
 
     def save(self, state: dict[str, Any]) -> bool:
         """Replace the state on disk. A stop in the middle keeps the earlier state.
@@ -48,20 +56,23 @@ class Checkpoint:
             whether the state was written: another process may be writing the states of this run.
 
         Raises:
-            OSError: it cannot be written, for instance on a full disk.
+            InputError: the state cannot be written, for instance on a full disk.
         """
         if not self._is_ours():
             return False
+        write_text(self.folder / "run.json", json.dumps(self.identity, indent=2))
         with atomic_write(self.path) as temporary:
             try:
                 torch.save(state, temporary)
             except RuntimeError as error:  # PyTorch does not pass on the cause
                 reason = str(error).splitlines()[0]
-                raise OSError(f"{self.path}: cannot be written, is the disk full? ({reason})") from None
+                raise InputError(f"{self.path}: cannot be written, is the disk full? ({reason})") from None
         return True
 
     def load(self) -> dict[str, Any] | None:
         """The state on disk, on the CPU, or None at the start of a run. Only tensors and plain values are read.
+
+        If there is none, but one of a run that differs, a line on stderr says why that one is not used.
 
         Raises:
             InputError: the file is damaged, or holds anything else.
@@ -70,6 +81,8 @@ class Checkpoint:
         try:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:  # no state yet, or another process has just completed the same run
+            if reason := self._unused():
+                print(f"{self.stage}: starts from the beginning; {reason}", file=sys.stderr)
             return None
         except Exception as error:  # damaged archives raise exceptions of every kind
             reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -84,51 +97,71 @@ class Checkpoint:
 
     def _is_ours(self) -> bool:
         """Whether this process writes the states of this run: take the lock, if no other process has it."""
-        if not self._lock.is_locked:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                self._lock.acquire()
-            except Timeout:
-                return False
-        return True
+        make_folder(self.folder)
+        return self._lock.acquire()
+
+    def _others(self) -> list[Path]:
+        """The folders of other runs of this stage."""
+        return [folder for folder in self.folder.parent.glob(f"{self.stage}-*") if folder != self.folder]
 
     def _tidy(self) -> None:
-        """Remove temporary files of killed processes, and states of this stage that no run will use.
+        """Remove temporary files of killed processes, and states of this stage that are older than `KEPT`.
 
-        Those are states of other code, and states that are older than `KEPT`, unless a process has their lock.
+        A state stays while a process has its lock.
         """
         if self._is_ours():
-            for unfinished in self.folder.glob(f".{self.path.name}.*"):
+            for unfinished in self.folder.glob(".*.tmp"):
                 unfinished.unlink()
-        stage_and_code, _, _ = self.folder.name.rpartition("-")
-        stage, _, _ = stage_and_code.rpartition("-")
-        for folder in self.folder.parent.glob(f"{stage}-*-*"):
-            other_code = not folder.name.startswith(f"{stage_and_code}-")
-            try:
-                if folder == self.folder or not (other_code or time.time() - folder.stat().st_mtime > KEPT):
-                    continue
-                with FileLock(folder / "lock", blocking=False):
+        for folder in self._others():
+            with suppress(FileNotFoundError):  # another process has just removed it
+                lock = Lock(folder / "lock")
+                if time.time() - folder.stat().st_mtime > KEPT and lock.acquire():
                     shutil.rmtree(folder, ignore_errors=True)
-            except (Timeout, FileNotFoundError):
-                pass  # in use, or just removed by another process
+                    lock.release()
+
+    def _unused(self) -> str:
+        """Why the state of the most similar other run cannot be used; empty when there is none."""
+        candidates = []
+        for folder in self._others():
+            try:
+                there = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+                written = (folder / "state.pt").stat().st_mtime
+            except (OSError, ValueError):
+                continue
+            differing = sorted(name for name in self.identity | there if self.identity.get(name) != there.get(name))
+            candidates.append((len(differing), -written, folder, differing))
+        if not candidates:
+            return ""
+        count, written, folder, differing = min(candidates)
+        day = time.strftime("%Y-%m-%d", time.localtime(KEPT - written))
+        more = f" and {count - 3} more" if count > 3 else ""
+        return (
+            f"the state in {folder} is of a run that differs in {', '.join(differing[:3])}{more}; "
+            f"it is kept until {day}, and is used once these are as they were"
+        )
 
 
-def _digest(texts: Iterable[str], files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for text in texts:
-        digest.update(text.encode() + b"\0")
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _code() -> list[Path]:
-    """The files of this project that this process has imported, in a fixed order."""
-    files = (getattr(module, "__file__", None) for name, module in sys.modules.items() if _is_of_project(name))
-    main = getattr(sys.modules["__main__"], "__file__", None)
-    return sorted({Path(file) for file in (*files, main) if file})
+def _code() -> Identity:
+    """The digest of each file of this project that this process has imported. Comments and docstrings do not count."""
+    modules = [(name, module) for name, module in sys.modules.items() if name.split(".")[0] in ("src", "stages")]
+    modules += [("__main__", sys.modules["__main__"])]
+    files = {Path(file) for _, module in modules if (file := getattr(module, "__file__", None))}
+    root = Path(__file__).parents[2]
+    return {_name(file, root): _digest(_syntax(file).encode()) for file in sorted(files)}
 
 
-def _is_of_project(module: str) -> bool:
-    return module.split(".")[0] in ("src", "stages")
+def _name(file: Path, root: Path) -> str:
+    return str(file.relative_to(root)) if file.is_relative_to(root) else file.name
+
+
+def _syntax(file: Path) -> str:
+    """The syntax tree of a file as text, without docstrings."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return ast.dump(tree)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dvclive.live import Live
 
-from src.base.files import locked
+from src.base.files import locked, named
 from src.compute import processes
 
 
@@ -27,9 +27,10 @@ def write_history(folder: Path) -> Iterator[Callable[[int, Mapping[str, float]],
     with locked(folder), Live(str(folder), dvcyaml=None, save_dvc_exp=False) as live:
 
         def log(epoch: int, scores: Mapping[str, float]) -> None:
-            live.step = epoch
-            for name, value in scores.items():
-                live.log_metric(name, value)
-            live.make_summary()
+            with named(folder):
+                live.step = epoch
+                for name, value in scores.items():
+                    live.log_metric(name, value)
+                live.make_summary()
 
         yield log

@@ -8,20 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from src.base.errors import InputError
 from src.compute import processes
 from src.compute.runtime import Runtime
 from src.compute.seeds import seed_of
 from src.images.batches import in_order, shuffled
 from src.images.dataset import Dataset
+from src.networks.memory import inference_batch
 from src.training.checkpoint import Checkpoint
 from src.training.meter import Meter, count_hits, means
 from src.training.progress import Progress
 from src.training.run import Run, Scores, TrainingParams, counted
+from src.training.stopping import StopRequest
 
 LOOK_EVERY = 20  # steps between reads of the loss: each read waits for the device
-SAVE_AFTER = 600  # seconds after the last checkpoint until one is written inside an epoch
-VALIDATION_BATCH = 500  # images; results depend on it only by rounding
+SAVE_EVERY = 60.0  # seconds between two states at least
+SAVE_SHARE = 0.05  # of the time at most is spent on writing states
 
 
 def fit(
@@ -48,95 +49,123 @@ def fit(
         name: of the stage, for messages.
 
     Raises:
-        InputError: the loss is not finite, or the memory of a GPU is too small for the batch.
-        KeyboardInterrupt: the run was stopped. The message says what is kept.
+        InputError: the loss is not finite.
+        KeyboardInterrupt: the run was stopped, after its step and after its state was written. The message says what
+            is kept. A second signal stops at once.
     """
     run = Run(network, params, runtime)
     if state := processes.from_first(checkpoint.load() if processes.is_first() else None):
         run.load_state_dict(state)
         del state  # it is as large as network and optimizer together
-    kept = run.position()
     for epoch, scores in enumerate(run.history, start=1):
         log(epoch, scores)
-    if epochs == 0:
-        log(0, run.scores(validate(network, train, runtime), validate(network, validation, runtime)))
-
-    def save() -> None:
-        nonlocal kept
-        if processes.is_first() and checkpoint.save(run.state_dict()):
-            kept = run.position()
-
+    states = States(run, checkpoint)
     progress = Progress(name, epochs=epochs, images=len(train), done=len(run.history))
     try:
-        for epoch in range(len(run.history) + 1, epochs + 1):
-            done, started = run.meter.images, time.monotonic()
-            train_epoch(run, train, epoch, progress, save)
-            rate = (len(train) - done) / (time.monotonic() - started)
-            scores = run.scores(run.meter.result(), validate(network, validation, runtime))
-            if not math.isfinite(scores["validation/loss"]):
-                raise run.overflow(f"epoch {epoch}, validation", scores["validation/loss"])
-            run.end_epoch(scores)
-            save()
-            log(epoch, scores)
-            progress.epoch(epoch, scores, rate)
+        with StopRequest() as stop:
+
+            def between_steps() -> None:
+                if stop.requested or states.due():
+                    check_losses(run)  # a state after a loss that is not finite is useless
+                    states.save()
+                if stop.requested:
+                    stop.stop()
+
+            def validated(dataset: Dataset) -> tuple[float, float]:
+                return validate(network, dataset, runtime, between_steps)
+
+            if epochs == 0:
+                log(0, run.scores(validated(train), validated(validation)))
+            for epoch in range(len(run.history) + 1, epochs + 1):
+                done, started = run.meter.images, time.monotonic()
+                train_epoch(run, train, progress, between_steps)
+                rate = (len(train) - done) / (time.monotonic() - started)
+                scores = run.scores(run.meter.result(), validated(validation))
+                if not math.isfinite(scores["validation/loss"]):
+                    raise run.overflow(f"epoch {epoch}, validation", scores["validation/loss"])
+                run.end_epoch(scores)
+                log(epoch, scores)
+                progress.epoch(epoch, scores, rate)
+                between_steps()
     except KeyboardInterrupt:
-        message = f"{name}: stopped; kept: {kept} (of {counted(epochs, 'epoch')}); the same command goes on from there"
-        raise KeyboardInterrupt(message) from None
-    except torch.OutOfMemoryError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{name}: {reason}; lower batch_size, or set runtime.devices to share it") from None
+        kept = f"{states.kept} (of {counted(epochs, 'epoch')})"
+        raise KeyboardInterrupt(f"{name}: stopped; kept: {kept}; the same command goes on from there") from None
     finally:
         progress.close()
 
 
-def train_epoch(run: Run, dataset: Dataset, epoch: int, progress: Progress, save: Callable[[], None]) -> None:
+class States:
+    """Writes the state of a run to its checkpoint, at most once in `SAVE_EVERY` seconds but for a stop.
+
+    A state of VGG16 at 224 pixels has 1.6 GB. Where writing it is slow, states are written less often.
+
+    Attributes:
+        kept: what the state on disk has, in words.
+    """
+
+    def __init__(self, run: Run, checkpoint: Checkpoint) -> None:
+        self.run, self.checkpoint, self.kept = run, checkpoint, run.position()
+        self._last, self._pause = time.monotonic(), SAVE_EVERY
+
+    def due(self) -> bool:
+        return processes.is_first() and time.monotonic() - self._last >= self._pause
+
+    def save(self) -> None:
+        started = time.monotonic()
+        if processes.is_first() and self.checkpoint.save(self.run.state_dict()):
+            self.kept = self.run.position()
+        self._last = time.monotonic()
+        self._pause = max(SAVE_EVERY, (self._last - started) / SAVE_SHARE)
+
+
+def train_epoch(run: Run, dataset: Dataset, progress: Progress, between_steps: Callable[[], None]) -> None:
     """Train on every image once, or on the images that `run` has not seen yet in this epoch.
 
     Args:
-        save: called when the last checkpoint is `SAVE_AFTER` seconds old.
+        between_steps: called after each step. It may raise an exception to stop.
 
     Raises:
         InputError: the loss is not finite. The message has the epoch, the step and the learning rate.
     """
-    params, saved = run.params, time.monotonic()
-    first = len(run.meter.losses)
+    params, epoch, first = run.params, run.epoch, len(run.meter.losses)
     batches = shuffled(dataset, params.batch_size, params.augment, seed=params.seed, epoch=epoch, first=first)
     run.network.train()
     for step, (images, labels, batch_size) in enumerate(batches, start=first):
-        # For dropout. The 1 separates its numbers from those of augmentation, the rank from those of other processes.
-        torch.manual_seed(seed_of(params.seed, epoch, step, 1, processes.rank()))
+        torch.manual_seed(seed_of("dropout", params.seed, epoch, step, processes.rank()))
         run.step(images, labels, batch_size)
-        overdue = time.monotonic() - saved > SAVE_AFTER
-        if step % LOOK_EVERY == 0 or overdue:
-            progress.step(epoch, run.meter.images, newest_loss(run, epoch))
-        if overdue:
-            save()
-            saved = time.monotonic()
-    progress.step(epoch, run.meter.images, newest_loss(run, epoch))
+        if step % LOOK_EVERY == 0:
+            progress.step(epoch, run.meter.images, check_losses(run))
+        between_steps()
+    progress.step(epoch, run.meter.images, check_losses(run))
 
 
-def newest_loss(run: Run, epoch: int) -> float:
-    """The newest loss, after a check of the losses since the last call.
+def check_losses(run: Run) -> float:
+    """The newest loss, after a check of the losses since the last call; nan before the first step of an epoch.
 
     Raises:
         InputError: one of them is not finite.
     """
+    if not run.meter.losses:
+        return math.nan
     losses = torch.stack(run.meter.losses[-LOOK_EVERY:]).cpu()
     finite = losses.isfinite()
     if not finite.all():
         bad = int((~finite).nonzero()[0])
         step = len(run.meter.losses) - len(losses) + bad + 1
-        raise run.overflow(f"epoch {epoch}, step {step}", float(losses[bad]))
+        raise run.overflow(f"epoch {run.epoch}, step {step}", float(losses[bad]))
     return float(losses[-1])
 
 
 @torch.no_grad()
-def validate(network: nn.Module, dataset: Dataset, runtime: Runtime) -> tuple[float, float]:
+def validate(
+    network: nn.Module, dataset: Dataset, runtime: Runtime, between_batches: Callable[[], None] = lambda: None
+) -> tuple[float, float]:
     """Mean cross-entropy and accuracy over a data set, without dropout. Each process does its share of the batches."""
     network.eval()
     meter = Meter(runtime.device)
-    for images, labels in in_order(dataset, VALIDATION_BATCH):
+    for images, labels in in_order(dataset, inference_batch(dataset.format.crop)):
         with runtime.autocast():
             logits = network(images).float()
         meter.add(F.cross_entropy(logits, labels), count_hits(logits, labels), len(labels))
+        between_batches()
     return means(processes.total(meter.sums()))

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from src.networks.outputs import places
+
 
 class Meter:
     """Sums loss and hits over batches. The sums stay on the device until they are read, so no step waits."""
@@ -51,5 +53,8 @@ def means(sums: Tensor) -> tuple[float, float]:
 
 
 def count_hits(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many rows of logits [B, classes] have their maximum at the label, int64 [B]. Returns an int64 scalar."""
-    return (logits.argmax(dim=1) == labels).sum()
+    """How many images are classified correctly, as an int64 scalar on the device, for logits [B, classes].
+
+    Labels are int64 [B]. B may be 0. `src/networks/outputs.py` has the rule for ties.
+    """
+    return (places(logits, labels) == 0).sum()

@@ -60,6 +60,11 @@ class Run:
         self.history: list[Scores] = []
         self.meter = Meter(runtime.device)
 
+    @property
+    def epoch(self) -> int:
+        """The current epoch, from 1."""
+        return len(self.history) + 1
+
     def step(self, images: Tensor, labels: Tensor, batch_size: int) -> None:
         """One step of gradient descent on the mean cross-entropy of a batch.
 

@@ -1,8 +1,9 @@
 """What both training stages do: load the splits, train a network with checkpoints, write the model and the scores."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from src.compute import launch, processes
 from src.compute.runtime import start_runtime
@@ -39,7 +40,7 @@ def train_stage(
 
     def work() -> None:
         runtime = start_runtime(params.runtime)
-        settings = (params.model_dump_json(), str(runtime))
+        settings = {"the device": runtime, **flat(params.model_dump())}
         checkpoint = Checkpoint(name, settings, inputs=(paths.train, paths.validation, *start_files))
         train, validation = (dataset.load(path).to(runtime.device) for path in (paths.train, paths.validation))
         network = runtime.place(start(train.format))
@@ -61,3 +62,11 @@ def train_stage(
             checkpoint.remove()
 
     launch.on_each_device(params.runtime.devices, work)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Nested parameters by dotted key."""
+    found: dict[str, object] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ def _root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def checkpoint(folder: Path, stage: str = "train", setting: str = "lr 1") -> Checkpoint:
-    return Checkpoint(stage, (setting,), (folder / "data",))
+    return Checkpoint(stage, {"optimizer.lr": setting}, (folder / "data",))
 
 
 def test_a_state_comes_back(tmp_path: Path) -> None:
@@ -42,14 +43,27 @@ def test_other_settings_inputs_and_stages_have_other_states(tmp_path: Path) -> N
     assert checkpoint(tmp_path).load() is None
 
 
-def test_other_code_has_another_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = checkpoint(tmp_path).path
-    changed = tmp_path / "training.py"
-    changed.write_text("# changed")
+@pytest.fixture
+def module_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that counts as the code of an imported module."""
+    file = tmp_path / "training.py"
+    file.write_text('"""What."""\n\ndef f():\n    """Why."""\n    return 1  # a comment\n')
     import src.training.loop
 
-    monkeypatch.setattr(src.training.loop, "__file__", str(changed))
+    monkeypatch.setattr(src.training.loop, "__file__", str(file))
+    return file
+
+
+def test_other_code_has_another_state(tmp_path: Path, module_file: Path) -> None:
+    before = checkpoint(tmp_path).path
+    module_file.write_text(module_file.read_text().replace("return 1", "return 2"))
     assert checkpoint(tmp_path).path != before
+
+
+def test_comments_docstrings_and_layout_do_not_count(tmp_path: Path, module_file: Path) -> None:
+    before = checkpoint(tmp_path).path
+    module_file.write_text('"""Another text."""\ndef f():\n    """More."""\n\n    return (1)\n')
+    assert checkpoint(tmp_path).path == before
 
 
 def test_another_pytorch_has_another_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +111,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     assert run.save({"epoch": 1})
     (run.folder / ".state.pt.1.tmp").write_bytes(b"half")
     assert run.load() == {"epoch": 1}
-    assert sorted(path.name for path in run.folder.iterdir()) == ["lock", "state.pt"]
+    assert sorted(path.name for path in run.folder.iterdir()) == ["lock", "run.json", "state.pt"]
 
 
 def states(folder: Path) -> set[str]:
@@ -112,21 +126,45 @@ def given_up(folder: Path, **kwargs: str) -> str:
     return run.folder.name
 
 
-def test_states_of_other_code_are_removed_unless_they_are_in_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_state_that_cannot_be_used_is_kept_and_named(
+    tmp_path: Path, module_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Days of training may be in it: the line says what to change back."""
+    folder = given_up(tmp_path)
+    code = module_file.read_text()
+    module_file.write_text(code.replace("return 1", "return 2"))
+    assert checkpoint(tmp_path).load() is None
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert line.startswith("train: starts from the beginning; the state in ")
+    assert f"{folder} is of a run that differs in training.py; it is kept until 20" in line
+    assert states(tmp_path) == {folder}
+    module_file.write_text(code)
+    assert checkpoint(tmp_path).load() == {}
+    assert capsys.readouterr().err == ""
+
+
+def test_what_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    given_up(tmp_path, setting="lr 2")
     monkeypatch.setattr(torch, "__version__", "0.0")
-    old, other_stage = given_up(tmp_path), given_up(tmp_path, stage="train_too")
-    in_use = checkpoint(tmp_path, setting="in use")
-    in_use.save({})
+    given_up(tmp_path, setting="lr 3")  # differs in one thing more
     monkeypatch.undo()
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    assert states(tmp_path) == {old, other_stage, in_use.folder.name}
     checkpoint(tmp_path).load()
-    assert states(tmp_path) == {other_stage, in_use.folder.name}
+    assert "differs in optimizer.lr; it is kept" in capsys.readouterr().err
+    (tmp_path / "data").write_bytes(b"other")
+    checkpoint(tmp_path).load()
+    assert f"differs in {tmp_path / 'data'}, optimizer.lr; it is kept" in capsys.readouterr().err
 
 
-def test_states_of_other_parameters_are_kept_for_a_week(tmp_path: Path) -> None:
+def test_a_first_run_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given_up(tmp_path, stage="another")
+    (tmp_path / ".checkpoints" / "train-0123").mkdir()  # without a state
+    assert checkpoint(tmp_path).load() is None
+    assert capsys.readouterr().err == ""
+
+
+def test_states_of_other_runs_are_kept_for_a_week(tmp_path: Path) -> None:
     fresh, old = given_up(tmp_path, setting="lr 2"), given_up(tmp_path, setting="lr 3")
     week = time.time() - module.KEPT
     os.utime(tmp_path / ".checkpoints" / fresh, (week + 60, week + 60))
@@ -148,11 +186,11 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     run.save({"epoch": 1})
     save = torch.save
     monkeypatch.setattr(torch, "save", lambda state, path: save(state, "/dev/full"))
-    with pytest.raises(OSError, match=r"state.pt: cannot be written, is the disk full\?") as error:
+    with pytest.raises(InputError, match=r"state.pt: cannot be written, is the disk full\?") as error:
         run.save({"epoch": 2, "weights": torch.randn(1_000_000)})
     assert "\n" not in str(error.value)
     assert run.load() == {"epoch": 1}
-    assert sorted(path.name for path in run.folder.iterdir()) == ["lock", "state.pt"]
+    assert sorted(path.name for path in run.folder.iterdir()) == ["lock", "run.json", "state.pt"]
 
 
 def test_pickled_code_is_not_run(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from src.base.errors import InputError
+from src.evaluation.scores import scores
 from src.training.meter import Meter, count_hits
 
 
@@ -14,3 +16,21 @@ def test_a_partial_batch_counts_by_its_images() -> None:
     loss, accuracy = meter.result()
     assert loss == pytest.approx((4 * 1.0 + 1 * 4.0) / 5)
     assert accuracy == 3 / 5
+
+
+def test_equal_logits_are_counted_as_evaluation_counts_them() -> None:
+    """Among equal logits the lower class comes first."""
+    labels = torch.arange(10)
+    assert count_hits(torch.zeros(10, 10), labels) == 1
+    logits = torch.randint(0, 3, (500, 10), generator=torch.Generator().manual_seed(0)).float()
+    labels = torch.arange(500) % 10
+    assert int(count_hits(logits, labels)) / 500 == scores(logits, labels)["accuracy"]
+    assert count_hits(torch.full((3, 10), torch.nan), torch.zeros(3, dtype=torch.int64)) == 0
+    assert count_hits(logits[:0], labels[:0]) == 0  # the share of a process in a small batch
+
+
+def test_hits_of_other_tensors_are_refused() -> None:
+    logits, labels = torch.zeros(4, 10), torch.zeros(4, dtype=torch.int64)
+    for wrong in ((logits.long(), labels), (logits[0], labels), (logits, labels[:1]), (logits, labels.float())):
+        with pytest.raises(InputError):
+            count_hits(*wrong)
