@@ -9,7 +9,7 @@ from src.base.files import write_text
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], first: str = "---") -> str:
-    """A Markdown table, numbers to the right. `first` aligns the first column: `---` to the left, `---:` to the right."""
+    """A Markdown table, numbers to the right. `first` aligns the first column: `---` is left, `---:` is right."""
     lines = [header, [first] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
