@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -84,3 +85,36 @@ def test_git_gives_every_clone_the_same_bytes(tmp_path: Path, autocrlf: str) -> 
         (tmp_path / name).unlink()
     git("checkout-index", "--all")
     assert {name: (tmp_path / name).read_bytes() for name in files} == files
+
+
+def test_a_clone_with_converted_line_ends_has_the_same_bytes(tmp_path: Path) -> None:
+    """With core.autocrlf=true, git would write CRLF, and every stage of DVC would look changed."""
+    files = {
+        "src/a.py": b"a\nb\n",
+        "results/table.csv": b"a,b\n1,2\n",
+        "results/x.png": b"\x89PNG\r\n\x1a\n\n",
+        "Makefile": b"a:\n",
+    }
+    source, clone = tmp_path / "source", tmp_path / "clone"
+    for name, content in (files | {".gitattributes": Path(".gitattributes").read_bytes()}).items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(content)
+    git = ["git", "-c", "core.autocrlf=true", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "files"], ["clone", "-q", ".", str(clone)]):
+        subprocess.run([*git, *command], cwd=source, check=True, capture_output=True)
+    assert {name: (clone / name).read_bytes() for name in files} == files
+    status = subprocess.run([*git, "status", "--porcelain"], cwd=clone, check=True, capture_output=True).stdout
+    assert status == b""
+
+
+def test_dvc_finds_python_without_activation(tmp_path: Path) -> None:
+    """`make setup` puts a file into .venv by which its `python` is the first on PATH of all that its programs start."""
+    makefile = Path("Makefile").read_text(encoding="utf-8")
+    code = makefile.partition("define ON_PATH\n")[2].partition("\nendef")[0]
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([str(python), "-c", code], check=True)
+    ask = "import os, shutil, subprocess; print(shutil.which('python')); print(os.environ['PATH'].count('venv'))"
+    nested = f"import subprocess; subprocess.run(['python', '-c', {ask!r}], check=True)"
+    result = subprocess.run([str(python), "-c", nested], env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=True)
+    assert result.stdout.decode().split() == [str(python), "1"]
