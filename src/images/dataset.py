@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.base.errors import InputError
+from src.base.errors import InputError, out_of_memory
 from src.base.files import atomic_write
 from src.base.tensors import check, check_labels
 from src.images.format import ImageFormat, check_images
@@ -75,5 +75,7 @@ def load(path: Path) -> Dataset:
         check("labels", labels, "uint8", (len(images),))
         return Dataset(images, labels.long(), format_)
     except (InputError, OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if line := out_of_memory(error):
+            raise line from None
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a data set of this project ({reason}); run `dvc repro preprocess`") from None

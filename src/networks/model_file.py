@@ -8,7 +8,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from src.base.errors import InputError
+from src.base.errors import InputError, out_of_memory
 from src.base.files import atomic_write
 from src.images.format import ImageFormat
 from src.networks.vgg import VGG
@@ -70,6 +70,8 @@ def load(path: Path) -> Model:
             network.load_state_dict({name: file.get_tensor(name) for name in file.keys()}, assign=True)  # noqa: SIM118 - not a dict
         return Model(network.eval(), format_)
     except (InputError, OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if line := out_of_memory(error):
+            raise line from None
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a model of this project ({reason}); run `dvc repro`") from None
 
