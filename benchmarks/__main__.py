@@ -2,8 +2,8 @@
 
     python -m benchmarks
 
-The machine should do nothing else meanwhile. Prints progress on stderr and the result on stdout, and puts the result
-into docs/benchmarks.md.
+Run nothing else on the machine at the same time. The program prints progress on stderr and the result on stdout. It
+also writes the result into docs/benchmarks.md.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Contestants in turns, each in a process of its own: one block of steps of each, then the next round.
+"""Time all tasks in turn, each in its own process. A round times one block of steps of each task.
 
-When the machine slows down for a while, it slows all of them. The settings of one process (threads, determinism) do not
-reach another, and each process has a peak memory of its own.
+If the machine becomes slower for some time, all tasks become slower. The settings of one process (threads, determinism)
+do not affect another process. Each process has its own peak memory.
 """
 
 import math

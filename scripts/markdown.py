@@ -1,4 +1,4 @@
-"""Tables in Markdown, and measured tables in pages that are otherwise written by hand."""
+"""Write tables in Markdown, and insert measured tables into pages that are written by hand."""
 
 import re
 from collections.abc import Iterable, Sequence

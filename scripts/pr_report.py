@@ -2,9 +2,9 @@
 
     python -m scripts.pr_report main
 
-The report compares the workspace with the git revision BASE: which recorded stages are behind, and which metrics and
-parameters differ. Everything it reads is in git. It needs no remote of DVC, no cache and no data, and only the package
-dvc. A stale dvc.lock is reported and is not a failure: the exit code is 0.
+The report compares the workspace with the git revision BASE. It lists the recorded stages that are out of date, and the
+metrics and parameters that differ. The report reads only files in git. It needs no DVC remote, no cache, no data, and
+no package but dvc. If dvc.lock is out of date, the report says so, and the exit code is 0.
 """
 
 import argparse

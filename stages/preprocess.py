@@ -1,4 +1,4 @@
-"""Cut a validation split from the training images, keep a fraction of the others, and measure their statistics."""
+"""Draw a validation split from the training images, keep a fraction of the rest, and measure the kept images."""
 
 import json
 

@@ -1,7 +1,7 @@
-"""Do the steps of the biases drown the signal? The study's cell eps-1e-16-none with and without these steps.
+"""Do the steps of the biases hide the signal? Train the study's cell eps-1e-16-none with and without these steps.
 
 `dvc repro preprocess && python -m study.biases` takes about 12 minutes on one core. The table goes to docs/study.md.
-Both ways have the same weights, images and dropout. In one of them the biases stay 0.
+Both runs have the same initial weights, images and dropout. In one run the biases stay 0.
 """
 
 from collections.abc import Iterator

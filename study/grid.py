@@ -1,4 +1,4 @@
-"""The grid of the study as runs: study/grid.yaml at a scale, which is a preset."""
+"""Make the runs of the study from study/grid.yaml and a scale. A scale is a preset."""
 
 from pathlib import Path
 from typing import Annotated, NamedTuple

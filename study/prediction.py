@@ -1,4 +1,4 @@
-"""A rule that says from the layers of a network, before the first step of training, whether it will learn."""
+"""A rule that predicts from the layers, before the first step of training, whether a network will learn."""
 
 import math
 from collections.abc import Sequence

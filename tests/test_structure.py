@@ -31,7 +31,7 @@ BELOW: dict[str, set[str]] = {
 
 
 def imports_of(file: Path) -> set[Path]:
-    """The files of this project that a file imports directly, wherever in the file; the packages they lie in included."""
+    """The files of this project that a file imports directly, anywhere in the file, and the packages they lie in."""
     found: set[Path] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         names: list[str] = []
@@ -64,7 +64,7 @@ def room(file: Path) -> str:
 
 
 def needed_code(stage: str) -> set[str]:
-    """What a stage must declare: the rooms of the files that it imports, its script, and what runs before the script."""
+    """What a stage must declare: the rooms of the files that it imports, its script, and the code before its script."""
     files = imported(Path("stages", f"{stage}.py"))
     rooms = {f"src/{room(file)}" for file in files if room(file)}
     return rooms | {file.as_posix() for file in files if file.parts[0] == "stages"}

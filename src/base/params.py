@@ -1,7 +1,7 @@
 """params.yaml: read as DVC reads it, validated once, section by section.
 
-The model of each section stands beside the code that uses it. A new option then changes one room, not this file,
-which every stage depends on. A stage lists the sections it uses as the fields of a `Section`.
+The model of each section stands beside the code that uses the section. So a new option changes one room. It does not
+change this file, on which every stage depends. A stage lists the sections that it uses as the fields of a `Section`.
 """
 
 import difflib

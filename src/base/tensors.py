@@ -1,4 +1,4 @@
-"""What functions do with the tensors that they are given: check them, send them to the device, keep them float32."""
+"""Helpers for tensor arguments: check them, send them to the device, compute in float32 under autocast."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext

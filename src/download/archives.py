@@ -1,7 +1,7 @@
 """The files in a tar archive, a zip archive or a folder, read one at a time.
 
-Members are read, never extracted: no name in an archive becomes a path on the disk. The sizes that an archive states
-are not believed: the caller says how much of each file is read at most.
+Members are read, but never extracted: no name in an archive becomes a path on the disk. The code does not trust the
+sizes that an archive states. The caller sets the largest number of bytes to read from each file.
 """
 
 import bz2

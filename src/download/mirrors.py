@@ -1,4 +1,4 @@
-"""A file over HTTP, from a server that may stall, break off, or send something else."""
+"""Download a file over HTTP from a server that may stall, disconnect, or send another file."""
 
 import http.client
 import sys

@@ -1,7 +1,7 @@
 """What CIFAR-10 is: the seven files of the binary version, known by their SHA-1.
 
 There are two official versions with the same 60,000 records: the binary version, and the Python version, whose batches
-are pickles (https://www.cs.toronto.edu/~kriz/cifar.html). The records decide, not what they are packed in.
+are pickles (https://www.cs.toronto.edu/~kriz/cifar.html). Only the records count. The container does not matter.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The record layout, that of the binary version of CIFAR-10: five files to train on, one to test, one of class names.
+"""The record layout of the binary version of CIFAR-10: five training files, one test file, one file of class names.
 
 A record is 3,073 bytes: the label, then the 32 x 32 pixels of red, then of green, then of blue, row by row
 (https://www.cs.toronto.edu/~kriz/cifar.html). scikit-learn's handwritten digits are stored in the same layout.

@@ -1,7 +1,7 @@
 """The images in batches. Order and augmentation are functions of (seed, epoch, step) alone.
 
-The whole split is one uint8 tensor on the device. There are no loader workers and no state to save, so a run that
-continues after an interruption sees the batches that it would have seen without the interruption.
+The whole split is one uint8 tensor on the device. There are no loader workers and no state to save. So a run that was
+interrupted continues with the same batches as a run without interruption.
 """
 
 from collections.abc import Iterator

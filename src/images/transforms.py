@@ -2,9 +2,10 @@
 
 Nothing larger than 32 x 32 is stored. Each batch is enlarged when it is needed. Bilinear resizing is linear and treats
 rows and columns alike, so two matrix products give a crop of the enlarged image without the rest of the image. On a GPU
-they are fast and deterministic. PyTorch's `interpolate` is not both.
+the products are fast and deterministic. PyTorch's `interpolate` is not fast and deterministic at the same time.
 
-A step of training must not wait for the GPU. What depends on the image format alone is therefore made once per device.
+A step of training must not wait for the GPU. Tensors that depend only on the image format are therefore made once per
+device.
 """
 
 from functools import lru_cache

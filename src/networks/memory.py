@@ -1,4 +1,4 @@
-"""How many images a network can take at a time without gradients, so that memory stays bounded."""
+"""The batch size for forward passes without gradients. It keeps the memory bounded."""
 
 ACTIVATIONS = 2**30
 """Bytes for the two largest layers: input and output of conv1_2, 64 channels at full size, float32."""

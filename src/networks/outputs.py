@@ -1,4 +1,4 @@
-"""What the outputs of a network say: a class for each image, and how far down the true class is.
+"""What the outputs of a network mean: a predicted class for each image, and the rank of the true class.
 
 One rule for ties, in training and in evaluation: among equal logits the lower class comes first.
 """

@@ -1,4 +1,4 @@
-"""Start a deep network from layers of a trained shallow one (section 3.1), by layer name."""
+"""Copy layers of a trained shallow network into a deep network by name (section 3.1)."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args

@@ -1,7 +1,8 @@
-"""The state of a training run on disk: a run can be stopped at any moment and continues to the same bytes.
+"""The state of a training run on disk. A run that was stopped at any moment continues and gives the same bytes.
 
-DVC removes the outputs of a stage before the stage starts, so the state is not an output. It lies in a folder of the
-main workspace, also for experiments in temporary copies. The folder is named after everything that decides the result.
+DVC removes the outputs of a stage before the stage starts, so the state is not an output. The state is in a folder of
+the main workspace, also for experiments in temporary copies. The name of the folder is a digest of everything that
+decides the result.
 """
 
 import ast

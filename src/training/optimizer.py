@@ -1,4 +1,4 @@
-"""The optimizer and the learning rate schedule of section 3.1, and Adam."""
+"""The optimizers (SGD of section 3.1, and Adam) and the learning rate schedule of section 3.1."""
 
 import sys
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as requests, so that training can finish a step and save its state before it stops."""
+"""Treat Ctrl-C and SIGTERM as requests to stop. Training first finishes the step and saves its state."""
 
 import signal
 from collections.abc import Callable
