@@ -51,9 +51,9 @@ def run(main: Callable[[], None]) -> NoReturn:
     try:
         main()
     except InputError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {error}" if is_first_to_fail() else 1)
     except OSError as error:  # a full disk or a missing permission is not a bug, so no traceback
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {error}" if is_first_to_fail() else 1)
     except (MemoryError, RuntimeError) as error:
         if line := out_of_memory(error):
             sys.exit(f"error: {line}")
@@ -76,3 +76,18 @@ def end_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def is_first_to_fail() -> bool:
+    """Whether no other process that the same torchrun started on this machine has failed within the last minute."""
+    report = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if not report:
+        return True
+    failed = Path(report).parents[1] / f"failed-{os.getppid()}"  # beside the folders of the processes
+    try:
+        failed.touch(exist_ok=False)
+    except FileExistsError:
+        return time.time() - failed.stat().st_mtime > 60  # left by an earlier command of the same script
+    except OSError:
+        pass
+    return True

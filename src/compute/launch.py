@@ -1,10 +1,18 @@
-"""A stage in several processes, one per device: started by torchrun, ended together, with one message."""
+"""A stage in several processes, one per device: started by torchrun, ended together, with one message.
+
+On one machine the stage starts its processes itself. On several machines a user, or the launcher of a cluster, starts
+the stage's command with torchrun on each of them, and `runtime.devices` is the number of all processes.
+"""
 
 import json
 import logging
 import os
+import re
+import signal
 import sys
 import tempfile
+import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,40 +20,70 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from src.base import cli
-from src.base.errors import InputError
+from src.base.errors import InputError, out_of_memory
 from src.compute import processes
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 GO_ON = "the same command goes on from the state that was kept"
+SECONDS_TO_STOP = 90  # the first process finishes its step and saves its state
+RUN_ID = f"{__name__}-"
+"""How the run of a torchrun is called that this module started; the process id of the starter follows."""
 
 
 def on_each_device(devices: int, work: Callable[[], None]) -> None:
     """Call `work` in this process or, with several devices, in one process per device that runs the same command.
 
+    Under a torchrun that somebody else started, call `work` in this process, which is one of theirs.
+
     Raises:
         InputError: one of the processes failed or was killed. All of them have ended then.
     """
-    if devices == 1:
-        work()
-    elif dist.is_torchelastic_launched():
-        _take_part(work)
-    else:
+    started = int(os.environ.get("WORLD_SIZE", 0)) if dist.is_torchelastic_launched() else 0
+    if started > 1 or (started and devices > 1):
+        _take_part(devices, started, work)
+    elif devices > 1:
         _start(devices)
+    else:
+        work()
 
 
-def _take_part(work: Callable[[], None]) -> None:
-    """Do the work of this process. On failure, record the exception: the process that started this one reports it."""
-    cli.end_with(int(os.environ.get("TORCHELASTIC_RUN_ID", "0")))
-    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+def _take_part(devices: int, started: int, work: Callable[[], None]) -> None:
+    """Do the work of this process, one of `started`. On failure, end it with exit code 1.
 
+    The process that started this one reports the error. Somebody else's torchrun knows nothing of our errors: then this
+    process says it.
+    """
+    starter = re.fullmatch(re.escape(RUN_ID) + "([0-9]+)", os.environ.get("TORCHELASTIC_RUN_ID", ""))
+    cli.end_with(int(starter[1]) if starter else os.getppid())
     try:
+        if started != devices:
+            raise InputError(f"params.yaml: runtime.devices: {devices}: torchrun started {started}; make them equal")
         work()
         processes.leave()
     except BaseException as error:
-        get_error_handler().record_exception(InputError(error) if isinstance(error, OSError) else error)
+        for number in (signal.SIGINT, signal.SIGTERM):  # from torchrun, when another process has failed
+            signal.signal(number, signal.SIG_IGN)
+        reason = InputError(error) if isinstance(error, OSError) else out_of_memory(error) or error
+        if starter:
+            from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+            get_error_handler().record_exception(reason)
+        elif cli.is_first_to_fail():
+            _say(reason)
         os._exit(1)  # do not wait for a sum to which the other processes may never add
+
+
+def _say(error: BaseException) -> None:
+    if isinstance(error, InputError):
+        print(f"error: {error}", file=sys.__stderr__)
+    elif isinstance(error, KeyboardInterrupt):
+        print(str(error) or f"stopped; {GO_ON}", file=sys.__stderr__)
+    elif re.search("by peer|remote process", str(error)):  # in messages of Gloo and NCCL
+        print(f"error: another process of this run has ended, see what it says; {GO_ON}", file=sys.__stderr__)
+    else:
+        traceback.print_exception(error, file=sys.__stderr__)
 
 
 def _start(devices: int) -> None:
@@ -57,13 +95,15 @@ def _start(devices: int) -> None:
     stage = sys.modules["__main__"].__spec__
     if stage is None:
         raise InputError("with runtime.devices above 1, run a stage as `python -m stages.NAME`, as dvc.yaml does")
-    with tempfile.TemporaryDirectory() as folder:
+    os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(SECONDS_TO_STOP)  # read by PyTorch 2.12 and later
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch looks for GPUs here; the processes say why they do not use one
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
             nproc_per_node=devices,
             max_restarts=0,
-            run_id=str(os.getpid()),
+            run_id=f"{RUN_ID}{os.getpid()}",
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             local_addr="localhost",

@@ -1,16 +1,26 @@
-"""Data-parallel training in several processes, one per device: the share of each process, and sums over all of them.
+"""Data-parallel training, one process per device: the part of each process, and sums over all processes.
 
-Every process has the whole network and all images. It takes its part of each batch, and the gradients are summed, so
-the weights stay equal in all processes. With one process these functions do nothing. `src/compute/launch.py` starts the
-processes.
+Every process has the whole network and all images. Each process computes its part of each batch. The gradients are
+summed over all processes. So the weights stay equal in all processes. With one process these functions do nothing.
+`src/compute/launch.py` starts the processes.
 """
 
+import os
 import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
+
+from src.base.errors import InputError
 
 T = TypeVar("T")
 
@@ -61,6 +71,28 @@ def gather(value: T) -> list[T]:
     return values
 
 
+def read_alike(read: Callable[[], T], mark: Callable[[T], object], error: str) -> T:
+    """What `read` gives, which each process calls. Returns when all processes have read the same.
+
+    Args:
+        read: reads a file. The first process is the first to read. If the file is replaced meanwhile, all read again.
+        mark: something small that differs when the files differ.
+
+    Raises:
+        InputError: with the message `error`; the processes do not read the same.
+    """
+    for _ in range(3):
+        if is_first():
+            value = read()
+        gather(None)  # waits for the first process
+        if not is_first():
+            value = read()
+        marks = gather(mark(value))
+        if all(other == marks[0] for other in marks):
+            return value
+    raise InputError(error)
+
+
 class GradientSum:
     """Sums each gradient over all processes as soon as backward has computed it, while backward continues.
 
@@ -86,19 +118,77 @@ class GradientSum:
 
 
 def join(device: torch.device) -> None:
-    """Connect this process, which torchrun started, with the others: NCCL between GPUs, Gloo between CPUs."""
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        dist.init_process_group("nccl", device_id=device)
-    else:
-        dist.init_process_group("gloo")
+    """Connect this process, which torchrun started, with the others: NCCL between GPUs, Gloo between CPUs.
+
+    The first process handles a stop: it saves its state, prints what is kept and ends. The others take part in sums
+    until then.
+
+    Raises:
+        InputError: only some of the processes have a GPU, or they cannot be connected.
+    """
+    # While PyTorch waits for the other processes, Python handles no signal. This way the system does.
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        store, number, count = next(rendezvous("env://"))
+        store.set(f"device/{number}", device.type)
+        if len({store.get(f"device/{other}") for other in range(count)}) > 1:
+            raise InputError(
+                "runtime.device: auto: some of the processes have a GPU, and some have none; set cpu or cuda"
+            )
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+            dist.init_process_group("nccl", store=store, rank=number, world_size=count, device_id=device)
+        else:
+            dist.init_process_group("gloo", store=store, rank=number, world_size=count)
+        me = psutil.Process()
+        members = gather((me.pid, me.create_time()))
+    except RuntimeError as error:  # a firewall, a name that does not resolve, …
+        reason = str(error).splitlines()[0]
+        raise InputError(f"runtime.devices: the processes cannot be connected with each other ({reason})") from None
     if not is_first():
-        # The first process handles a stop: it prints what is kept, and the others end when it leaves.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        handlers = dict.fromkeys(handlers, signal.SIG_IGN)
+        # All processes print the same lines.
+        sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    for signal_number, handler in handlers.items():
+        signal.signal(signal_number, handler)
+    watched = members[1:] if is_first() else members[:1]
+    threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
+
+
+_left = threading.Event()
+"""Whether this process has left the others after the work of all was done."""
+
+
+def _end_with(members: list[tuple[int, float]]) -> None:
+    """End this process soon after one of `members` (process id, time of start) has ended before all work was done.
+
+    A sum to which a process no longer adds may wait for minutes (NCCL). Processes of other machines are not watched:
+    torchrun ends this one when they end.
+    """
+    watched = []
+    for pid, started in members:
+        try:
+            if (process := psutil.Process(pid)).create_time() == started:
+                watched.append(process)
+        except psutil.NoSuchProcess:  # on another machine, or it has just ended
+            pass
+    while not any(_has_ended(process) for process in watched):
+        time.sleep(0.2)
+    time.sleep(0.8)  # the time to leave, or to say why this process ends, too
+    if not _left.is_set():
+        os._exit(1)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def leave() -> None:
-    """Disconnect after the work is done."""
+    """Disconnect after the work is done in all processes."""
     if dist.is_initialized():
+        dist.barrier()
+        _left.set()
         dist.destroy_process_group()

@@ -1,19 +1,30 @@
 """Where and how PyTorch computes: device, precision, number of threads, determinism."""
 
+import math
 import os
+import sys
+import warnings
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 import psutil
 import torch
 import torch.distributed as dist
-from pydantic import Field
+import torch.nn.functional as F
+from pydantic import Field, PlainValidator
 from torch import nn
 
 from src.base.errors import InputError
 from src.base.params import Section
 from src.compute import processes
+
+
+def _auto_or_number(value: Any) -> int | Literal["auto"]:
+    if value == "auto" or (type(value) is int and 1 <= value <= 1024):
+        return value  # type: ignore[no-any-return]
+    raise ValueError("Input should be auto or a number from 1 to 1024")
 
 
 class RuntimeParams(Section):
@@ -24,9 +35,10 @@ class RuntimeParams(Section):
     deterministic: bool
     compile: bool
     devices: Annotated[int, Field(ge=1, le=64)]
+    threads: Annotated[int | Literal["auto"], PlainValidator(_auto_or_number)]
 
 
-REFERENCE = RuntimeParams(device="cpu", precision="fp32", deterministic=True, compile=False, devices=1)
+REFERENCE = RuntimeParams(device="cpu", precision="fp32", deterministic=True, compile=False, devices=1, threads="auto")
 """For measurements that must not depend on the device."""
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -60,39 +72,45 @@ class Runtime:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def __str__(self) -> str:
-        name = (
-            torch.cuda.get_device_name(self.device)
-            if self.device.type == "cuda"
-            else f"{torch.get_num_threads()} cores"
-        )
+        threads = torch.get_num_threads()
+        name = f"{threads} thread{'s' * (threads > 1)}"
+        if self.device.type == "cuda":
+            name = torch.cuda.get_device_name(self.device)
         times = f"{processes.size()} x " if processes.size() > 1 else ""
         return f"{times}{self.device.type} ({name}), {str(self.dtype).removeprefix('torch.')}"
 
 
 def start_runtime(params: RuntimeParams) -> Runtime:
-    """Choose device and precision, and set PyTorch up for them in this process.
+    """Choose device and precision, set PyTorch up for them in this process, and connect it with the other processes.
+
+    When `params` leave the device open and there is a GPU that cannot be used, a line on stderr says why.
 
     Raises:
-        InputError: `params` ask for a GPU that does not exist, or for more GPUs than there are.
+        InputError: `params` ask for a GPU that does not exist or cannot be used, for more GPUs than there are, or for
+            a compiler that does not work; or the processes cannot be connected.
     """
-    if params.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("params.yaml: runtime.device: 'cuda': no GPU found by PyTorch; use auto or cpu")
-    use_gpu = params.device == "cuda" or (params.device == "auto" and torch.cuda.is_available())
-    if use_gpu and params.devices > torch.cuda.device_count():
-        raise InputError(
-            f"params.yaml: runtime.devices: {params.devices}: this machine has {torch.cuda.device_count()} GPUs"
-        )
-    device = torch.device("cuda" if use_gpu else "cpu")
-    if params.devices > 1:
-        if use_gpu:
-            device = torch.device("cuda", dist.get_node_local_rank())
-        processes.join(device)
-    dtype = native_dtype(device) if params.precision == "auto" else DTYPES[params.precision]
-
-    # Sums depend on the number of threads. No environment variable (OMP_NUM_THREADS, …) may choose it.
-    torch.set_num_threads(max(1, cores() // params.devices))
+    _set_determinism(params)  # before anything else: NCCL, cuBLAS and the compiler look at it when they start
     # Vanishing activations become denormal numbers, which some processors add many times more slowly.
     torch.set_flush_denormal(True)
+    # Processes on this machine. A run on several machines was started by torchrun, which sets this variable.
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", params.devices)) if params.devices > 1 else 1
+    device, problem = _choose_device(params, local)
+    if params.compile:
+        _check_compiler(device)
+    dtype = native_dtype(device) if params.precision == "auto" else DTYPES[params.precision]
+    # Sums depend on the number of threads. No environment variable (OMP_NUM_THREADS, …) may choose it.
+    threads = max(1, cores() // local) if params.threads == "auto" else params.threads
+    if params.devices > 1:
+        processes.join(device)
+        # The processes compute alike, also on machines that differ.
+        dtype, threads = processes.from_first(dtype), min(processes.gather(threads))
+    torch.set_num_threads(threads)
+    if problem and processes.is_first():
+        print(f"runtime.device: auto: the GPU cannot be used ({problem}); the CPU is used", file=sys.stderr)
+    return Runtime(device, dtype, params.compile)
+
+
+def _set_determinism(params: RuntimeParams) -> None:
     if params.deterministic:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it cuBLAS may choose another algorithm each time
         if params.compile:
@@ -101,14 +119,120 @@ def start_runtime(params: RuntimeParams) -> Runtime:
             torch.set_deterministic_debug_mode("error")
     torch.backends.cudnn.benchmark = not params.deterministic
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
-    return Runtime(device, dtype, params.compile)
+
+
+NO_GPU = "no GPU found by PyTorch"
+
+
+def _choose_device(params: RuntimeParams, local: int) -> tuple[torch.device, str]:
+    """The device of this process, and why it is not the GPU that there is; empty where that needs no word.
+
+    Args:
+        local: the number of processes on this machine.
+    """
+    if params.device == "cpu":
+        return torch.device("cpu"), ""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if torch.cuda.is_available():
+            if local > (count := torch.cuda.device_count()):
+                raise InputError(f"params.yaml: runtime.devices: {params.devices}: this machine has {count} GPUs")
+            device = torch.device("cuda", dist.get_node_local_rank()) if params.devices > 1 else torch.device("cuda")
+            problem = _gpu_problem(device)
+            if not problem:
+                return device, ""
+        else:  # PyTorch warns when there is a GPU, for instance with a driver that is too old
+            problem = _first_sentence(caught[0].message) if caught else NO_GPU
+    if params.device == "cuda":
+        raise InputError(f"params.yaml: runtime.device: 'cuda': {problem}; use auto or cpu")
+    return torch.device("cpu"), "" if problem == NO_GPU else problem
+
+
+def _gpu_problem(device: torch.device) -> str:
+    """Why PyTorch cannot compute on a GPU; empty when it can.
+
+    For an old or a very new GPU the kernels of PyTorch, cuDNN or cuBLAS may be missing, so each of them is tried.
+    """
+    try:
+        images = F.conv2d(torch.ones(1, 8, 8, 8, device=device), torch.ones(8, 8, 3, 3, device=device))
+        (images[0, 0] @ images[0, 1]).sum().item()
+    except Exception as error:  # RuntimeError and others
+        if "out of memory" in str(error):  # other programs use the GPU: no reason to train on the CPU
+            raise
+        return _first_sentence(error)
+    return ""
+
+
+def _first_sentence(message: object) -> str:
+    return (str(message).strip().splitlines() or [""])[0].split(". ")[0].rstrip(".")
+
+
+def _check_compiler(device: torch.device) -> None:
+    """Compile a small function.
+
+    Raises:
+        InputError: it cannot be compiled. Then the network cannot, either, which PyTorch says in ninety lines.
+    """
+    try:
+        torch.compile(lambda x: x + 1)(torch.ones(2, device=device))
+    except Exception as error:  # of many kinds: no compiler, no header files, no Triton, a Python that is too new, …
+        reason = _first_sentence(getattr(error, "inner_exception", error))
+        raise InputError(
+            f"params.yaml: runtime.compile: true: torch.compile does not work here ({reason}); "
+            "install what it needs (a C++ compiler such as g++, and Triton for a GPU), or set runtime.compile: false"
+        ) from None
 
 
 def cores() -> int:
-    """The number of physical cores that this process may use."""
+    """The number of CPU cores that this process may use: physical ones where they can be counted, else logical ones.
+
+    The process's affinity and the quota of its container are limits. A quota of 1.5 cores gives 1: a thread that the
+    quota stops keeps the others waiting. On two cores with this quota, two threads did 5 steps/s, and one did 14 to 20.
+    """
     process = psutil.Process()
-    allowed = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count()
-    return min(psutil.cpu_count(logical=False) or 1, allowed or 1)
+    allowed = len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count()  # not on macOS
+    allowed = allowed or 1
+    physical = psutil.cpu_count(logical=False)  # None on ARM boards, 1 in some containers
+    if not physical or (physical == 1 and allowed > 2):
+        physical = allowed
+    return max(1, int(min(physical, allowed, cpu_quota())))
+
+
+def cpu_quota(root: Path = Path("/")) -> float:
+    """How many CPUs Linux lets this process's container use (docker run --cpus, Kubernetes' limits); inf: no limit.
+
+    Args:
+        root: where proc/ and sys/ are.
+    """
+    try:
+        groups = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return math.inf
+    mount, quota = root / "sys/fs/cgroup", math.inf
+    for group in groups:
+        _, controllers, path = group.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):  # none in version 2 of cgroups
+            continue
+        for top in (mount / controllers, mount / "cpu"):
+            folder = top / path.lstrip("/")
+            # The limits of the groups around it count too. In a container the path may be the host's.
+            around = [parent for parent in (folder, *folder.parents) if parent.is_relative_to(top)]
+            quota = min([quota, *map(_quota_of, around)])
+    return quota
+
+
+def _quota_of(group: Path) -> float:
+    def read(name: str) -> list[str]:
+        return (group / name).read_text(encoding="utf-8").split()
+
+    try:
+        if (group / "cpu.max").exists():
+            time, period = read("cpu.max")
+        else:
+            time, period = read("cpu.cfs_quota_us") + read("cpu.cfs_period_us")
+        return int(time) / int(period) if int(time) > 0 else math.inf
+    except (OSError, ValueError):  # no such file, or "max"
+        return math.inf
 
 
 def native_dtype(device: torch.device) -> torch.dtype:

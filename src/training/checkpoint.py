@@ -21,6 +21,7 @@ import torch
 
 from src.base.errors import InputError
 from src.base.files import Lock, atomic_write, make_folder, write_text
+from src.compute import processes
 
 KEPT = 7 * 24 * 3600  # seconds after which an unused state is removed
 
@@ -78,11 +79,12 @@ class Checkpoint:
         Raises:
             InputError: the file is damaged, or holds anything else.
         """
-        self._tidy()
+        if processes.is_first():
+            self._tidy()
         try:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:  # no state yet, or another process has just completed the same run
-            if reason := self._unused():
+            if processes.is_first() and (reason := self._unused()):
                 print(f"{self.stage}: starts from the beginning; {reason}", file=sys.stderr)
             return None
         except Exception as error:  # damaged archives raise exceptions of every kind

@@ -43,7 +43,7 @@ def fit(
 
     Args:
         train, validation: on the device of `runtime`.
-        checkpoint: read and written by the first process alone.
+        checkpoint: read by every process, written by the first one alone.
         log: called once per epoch, from 1, in order. After a resume it is called for the earlier epochs too. With
             `epochs` 0 it is called once, for epoch 0, with the scores of the untrained network.
         name: of the stage, for messages.
@@ -54,7 +54,12 @@ def fit(
             is kept. A second signal stops at once.
     """
     run = Run(network, params, runtime)
-    if state := processes.from_first(checkpoint.load() if processes.is_first() else None):
+    if state := processes.read_alike(
+        checkpoint.load,
+        mark=lambda state: (checkpoint.folder.name, state and (state["history"], state["meter"]["losses"].tolist())),
+        error=f"{checkpoint.folder}: the processes do not see the same training state there; machines that train "
+        "together need the same code, parameters and data, and must share this folder",
+    ):
         run.load_state_dict(state)
         del state  # it is as large as network and optimizer together
     for epoch, scores in enumerate(run.history, start=1):

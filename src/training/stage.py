@@ -40,7 +40,7 @@ def train_stage(
 
     def work() -> None:
         runtime = start_runtime(params.runtime)
-        settings = {"the device": runtime, **flat(params.model_dump())}
+        settings = {"the device": processes.from_first(str(runtime)), **flat(params.model_dump())}
         checkpoint = Checkpoint(name, settings, inputs=(paths.train, paths.validation, *start_files))
         train, validation = (dataset.load(path).to(runtime.device) for path in (paths.train, paths.validation))
         network = runtime.place(start(train.format))

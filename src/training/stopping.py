@@ -1,19 +1,22 @@
 """Treat Ctrl-C and SIGTERM as requests to stop. Training first finishes the step and saves its state."""
 
 import signal
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
+SAME_STOP = 2.0  # seconds: torchrun and some clusters pass a Ctrl-C on to processes that have received it already
+
 
 class StopRequest:
-    """A context in which the first Ctrl-C or SIGTERM only sets `requested`. A second signal stops at once.
+    """A context in which the first Ctrl-C or SIGTERM only sets `requested`. A later second signal stops at once.
 
     A stop in the middle of a step would lose the steps since the last state: some weights are updated, others are not.
     """
 
     def __init__(self) -> None:
-        self.signal = 0
+        self.signal, self._since = 0, 0.0
         self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
     @property
@@ -35,9 +38,10 @@ class StopRequest:
             signal.raise_signal(self.signal)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.signal:
+        if not self.signal:
+            self.signal, self._since = number, time.monotonic()
+        elif time.monotonic() - self._since > SAME_STOP:
             self._handlers[number](number, frame)
-        self.signal = number
 
     def stop(self) -> None:
         """Do what the signal would have done: raise KeyboardInterrupt."""

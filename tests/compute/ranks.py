@@ -14,7 +14,7 @@ from src.compute.runtime import start_runtime
 from src.evaluation.predictions import predict
 from src.images.augmentation import AugmentParams
 from src.images.batches import shuffled
-from src.training import loop
+from src.networks import memory
 from src.training.loop import validate
 from src.training.optimizer import OptimizerParams
 from src.training.run import Run
@@ -31,7 +31,7 @@ AUGMENT = AugmentParams(random_crop=True, flip=True, colour_shift=True)
 
 def train() -> None:
     """Write the gradients of the first step by parameter, and losses, weights and predictions after all steps."""
-    loop.VALIDATION_BATCH = 7
+    memory.MOST = 7
     runtime = start_runtime(PARAMS.runtime.model_copy(update={"devices": DEVICES}))
     data = coloured_squares(IMAGES)
     data = replace(data, format=replace(FORMAT, resize=40))

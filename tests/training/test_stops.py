@@ -105,7 +105,23 @@ def test_a_stop_in_validation_is_soon_and_keeps_the_steps(tmp_path: Path, monkey
     assert equal(Run(tmp_path / "stopped")(), whole)
 
 
+def test_a_signal_that_is_passed_on_is_no_second_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At Ctrl-C in a terminal, a process of torchrun receives SIGINT, and SIGTERM from torchrun a moment later."""
+    step = run.Run.step
+
+    def interrupted_step(*arguments: Any) -> None:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGINT)
+        step(*arguments)
+
+    monkeypatch.setattr(run.Run, "step", interrupted_step)
+    with pytest.raises(KeyboardInterrupt, match="kept: 0 epochs and 1 step "):
+        Run(tmp_path)()
+
+
 def test_a_second_signal_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.training.stopping.SAME_STOP", -1.0)
+
     def step(*_arguments: object) -> None:
         for _ in range(2):
             signal.raise_signal(signal.SIGINT)
