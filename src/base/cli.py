@@ -29,8 +29,8 @@ def paths(description: str | None, *names: str) -> argparse.Namespace:
             if not path.parent.resolve().is_relative_to(Path.cwd().resolve()):
                 # DVC would say so too, but only after the stage has run.
                 raise InputError(
-                    f"{path.parent}: a link out of the project, where DVC keeps no outputs; remove the link, and use "
-                    "`dvc cache dir --local FOLDER` and `dvc config --local cache.type symlink` for another disk"
+                    f"{path.parent}: leads out of the project through a link, and DVC refuses that; remove the link; "
+                    "to use another disk: `dvc cache dir --local FOLDER`, `dvc config --local cache.type symlink`"
                 )
     return parsed
 
@@ -67,7 +67,7 @@ def run(main: Callable[[], None]) -> NoReturn:
 def end_with(parent: int) -> None:
     """End this process soon after the process `parent`, which started it, has ended.
 
-    Without DVC the outputs of a stage are lost, and the next run of the stage must not find this one still writing.
+    When DVC has ended, nobody records the outputs. The next run must not meet a stage that is still writing.
     """
 
     def watch() -> None:

@@ -18,5 +18,5 @@ def out_of_memory(error: BaseException) -> InputError | None:
     reason = re.sub(r"^\[[^]]*\] (err == 0[.] )?", "", reason)  # where in the code of PyTorch
     return InputError(
         f"too little memory: {reason.rstrip('.')}; lower batch_size or image.crop, "
-        "set runtime.devices to share a batch, or end other programs"
+        "raise runtime.devices if there are more GPUs, or end other programs"
     )

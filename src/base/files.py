@@ -31,7 +31,7 @@ def named(path: Path) -> Iterator[None]:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder, and those above it, unless it is there. A link to a folder is a folder.
+    """Create a folder and its parent folders. If the folder exists, do nothing. A link to a folder counts as a folder.
 
     Raises:
         InputError: something else has the name, or a link leads to a folder that does not exist. The folder is not
@@ -44,7 +44,7 @@ def make_folder(path: Path) -> None:
         if place.is_symlink() and not place.exists():
             problem = f"a link to {place.readlink()}, which does not exist; create that folder or mount its disk"
         else:
-            problem = "needs a folder here, but a file is in the way; move the file or name another place"
+            problem = "a folder is needed here, but a file is in the way; move the file or name another folder"
         raise InputError(f"{place}: {problem}") from None
 
 
@@ -57,7 +57,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     Raises:
         InputError: the folder cannot be made, as in `make_folder`.
-        OSError: the file cannot be written. The error names a path, also if it came without one.
+        OSError: the file cannot be written. The error always names a path.
     """
     make_folder(path.parent)
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
@@ -76,9 +76,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
 class Lock:
     """A lock file, which one process at a time can have. Processes of the same machine are kept out, threads are not.
 
-    Some network shares have no locks. A lock of this project only keeps a second process out that was started by
-    mistake. Each file is written atomically all the same. So the work goes on without the lock, and one line on stderr
-    says so: refusing would make such a share useless for the many who start one process.
+    Some network shares have no locks. There the work goes on without a lock, and one line on stderr says so. This is
+    safe for a single process: the lock only keeps out a second process that was started by mistake. Each file is
+    written atomically in any case.
     """
 
     def __init__(self, path: Path) -> None:
@@ -115,9 +115,9 @@ class Lock:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of the output `path`: no other process of this machine that uses `locked` writes it.
+    """Hold the lock of the output `path`. Another process of this machine that asks for this lock is refused.
 
-    DVC has a lock of its own. This one also holds when DVC was killed and its stage is still running. On a file system
+    DVC has a lock of its own. This lock also works when DVC was killed and its stage is still running. On a file system
     without locks, `path` is written without one (see `Lock`).
 
     Raises:
@@ -138,8 +138,8 @@ def locked(path: Path) -> Iterator[None]:
 def sync(path: Path) -> None:
     """Wait until the content of a file, or the entries of a folder, are on disk, where the file system can do that.
 
-    Some network shares and read-only mounts cannot open or sync a folder or a file, each with an error of its own. The
-    file is complete then too, but a power failure can undo it.
+    Some network shares and read-only mounts cannot open or sync a folder or a file. These errors are ignored. The
+    file is complete, but a power failure can undo the writing.
 
     Raises:
         OSError: the disk is full or broken.

@@ -87,7 +87,7 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is not a word", key_node.start_mark)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} twice; keep one", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -136,11 +136,12 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError("a line begins with %; remove it")
         values = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
-        raise InputError(f"{path}: not found; run this from the root of the project") from None
+        raise InputError(f"{path}: not found; run the command in the root of the project") from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected `key: value` lines, found {type(values).__name__}")
+        found = "nothing" if values is None else f"a {type(values).__name__}"
+        raise InputError(f"{path}: expected `key: value` lines, found {found}; restore the file with git")
     return values
 
 

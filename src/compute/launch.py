@@ -26,14 +26,14 @@ from src.compute import processes
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-GO_ON = "the same command goes on from the state that was kept"
+GO_ON = "give the same command again to continue from the saved state"
 SECONDS_TO_STOP = 90  # the first process finishes its step and saves its state
 RUN_ID = f"{__name__}-"
 """How the run of a torchrun is called that this module started; the process id of the starter follows."""
 
 
 def on_each_device(devices: int, work: Callable[[], None]) -> None:
-    """Call `work` in this process or, with several devices, in one process per device that runs the same command.
+    """Call `work` in this process or, with several devices, in new processes that run the same command, one per device.
 
     Under a torchrun that somebody else started, call `work` in this process, which is one of theirs.
 
@@ -131,7 +131,7 @@ def _stop_message(folder: Path) -> str:
 def _cause(failures: "dict[int, ProcessFailure]", devices: int) -> Exception:
     """Why the run ended: an InputError of a process, else a signal that ended one, else an error in the code.
 
-    The failures of the other processes follow from that one: a sum that cannot be completed, or the order to stop.
+    This failure makes the other processes fail: their sums cannot be completed, or torchrun stops them.
     """
     reports = {rank: _parsed(failure.error_file_data) for rank, failure in sorted(failures.items())}
     for kind, text, _ in reports.values():

@@ -41,7 +41,7 @@ def is_first() -> bool:
 
 
 def part(count: int) -> slice:
-    """The rows of this process out of `count`. All processes together have each row once, in order. May be empty."""
+    """The rows of `count` that belong to this process, perhaps none. Each row belongs to exactly one process."""
     return slice(rank() * count // size(), (rank() + 1) * count // size())
 
 

@@ -114,7 +114,7 @@ def _set_determinism(params: RuntimeParams) -> None:
     if params.deterministic:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # without it cuBLAS may choose another algorithm each time
         if params.compile:
-            torch.use_deterministic_algorithms(True)  # also tells the compiler, which takes a second to load
+            torch.use_deterministic_algorithms(True)  # tells the compiler too; that loads the compiler (1 s)
         else:
             torch.set_deterministic_debug_mode("error")
     torch.backends.cudnn.benchmark = not params.deterministic
@@ -136,7 +136,9 @@ def _choose_device(params: RuntimeParams, local: int) -> tuple[torch.device, str
         warnings.simplefilter("always")
         if torch.cuda.is_available():
             if local > (count := torch.cuda.device_count()):
-                raise InputError(f"params.yaml: runtime.devices: {params.devices}: this machine has {count} GPUs")
+                raise InputError(
+                    f"params.yaml: runtime.devices: {params.devices}: this machine has {count} GPUs; lower it"
+                )
             device = torch.device("cuda", dist.get_node_local_rank()) if params.devices > 1 else torch.device("cuda")
             problem = _gpu_problem(device)
             if not problem:
@@ -238,8 +240,8 @@ def _quota_of(group: Path) -> float:
 def native_dtype(device: torch.device) -> torch.dtype:
     """bf16 where the hardware multiplies it natively, else fp16 on a GPU, else fp32.
 
-    bf16 comes first because it has the range of float32. The gradients of a badly initialised network (1e-9 and
-    less) are zero in fp16. Emulated bf16 is slower than fp32.
+    bf16 comes first because it has the range of float32. Without a loss scaler, the small gradients of a badly
+    initialised network (1e-9 and less) are zero in fp16. Emulated bf16 is slower than fp32.
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16

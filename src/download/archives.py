@@ -52,7 +52,7 @@ def members(source: Path, versions: Sequence[Mapping[str, int]]) -> Iterator[tup
             version is read, the most complete one.
 
     Raises:
-        SourceError: the archive is damaged, or a member is named outside of it, is no regular file, or is too large.
+        SourceError: the archive is damaged. Or a member is too large, is no regular file, or has a name that leads out.
         OSError: the source cannot be opened.
     """
     if source.is_dir():
@@ -134,7 +134,7 @@ class _Bounded(io.RawIOBase):
 
     def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
         if position < self.tell() or whence != io.SEEK_SET:
-            raise SourceError("damaged: a header leads back")
+            raise SourceError("damaged: a header points to an earlier place in the archive")
         if position > LIMIT:
             raise SourceError(f"holds more than {LIMIT:,} bytes, far more than CIFAR-10")
         return self._file.seek(position)

@@ -30,7 +30,7 @@ class TransientError(SourceError):
 
 
 def fetch(url: str, folder: Path, accept: Callable[[Path], None]) -> None:
-    """Fetch the archive at `url` into a `.part` file in `folder`, after the bytes that are there, and let it be used.
+    """Fetch the archive at `url` into a `.part` file in `folder` and call `accept`. Continue a part that is there.
 
     The file is named after the archive, so one mirror continues what another began. If the content is wrong, bytes of
     two different files may have been joined: the archive is fetched once more from its first byte.
@@ -50,7 +50,7 @@ def fetch(url: str, folder: Path, accept: Callable[[Path], None]) -> None:
             part.unlink()
             if not again:
                 raise
-            print(f"{shown(url)}: {error}; once more from the start", file=sys.stderr)
+            print(f"{shown(url)}: {error}; fetching it once more from the start", file=sys.stderr)
         else:
             break
     part.unlink()
@@ -77,10 +77,10 @@ def _receive(url: str, part: Path) -> None:
     with _respond(url, have) as response:
         status, headers = response.status, response.headers
         if status == 416 and have:
-            return  # nothing comes after the part: it is complete, or wrong, which its hash will tell
+            return  # the server has no more bytes; `accept` checks the content
         if status == 206 and not headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             part.unlink(missing_ok=True)
-            raise TransientError(f"asked for byte {have:,} and on, got {headers['Content-Range']}")
+            raise TransientError(f"asked for all bytes from {have:,} on, got {headers['Content-Range']}")
         if status not in (200, 206):
             busy = status == 429 or status >= 500
             raise (TransientError if busy else SourceError)(f"HTTP {status} {response.reason}")
@@ -103,7 +103,7 @@ def _receive(url: str, part: Path) -> None:
                 have += len(chunk)
                 if have > LIMIT:
                     part.unlink()
-                    raise SourceError(f"more than {LIMIT:,} bytes, which is no archive of CIFAR-10")
+                    raise SourceError(f"more than {LIMIT:,} bytes, far more than an archive of CIFAR-10")
                 file.write(chunk)
                 bar.update(len(chunk))
                 chunk = _read(response)
@@ -127,19 +127,19 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         scheme = urlsplit(newurl).scheme
         if scheme != "https" and (scheme != "http" or req.type == "https"):
-            raise urllib.error.HTTPError(req.full_url, code, f"refused to follow to {shown(newurl)}", headers, fp)
+            raise urllib.error.HTTPError(req.full_url, code, f"refused the redirect to {shown(newurl)}", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _respond(url: str, start: int) -> Any:
     """Ask for the bytes of `url` from `start` on. The caller closes the response, whatever its status.
 
-    An unknown host name, or a host that does not answer, fails at once: without a network all mirrors fail, and the
-    message must not take minutes.
+    An unknown host name is not tried again, and neither is a host that does not answer for `STALL` seconds. Without a
+    network all mirrors fail, and the user must not wait for many attempts.
     """
     headers = {"User-Agent": "vgg-cifar10", **({"Range": f"bytes={start}-"} if start else {})}
     try:
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https, see _write_cifar10
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https: sources.py
         return urllib.request.build_opener(_Redirects).open(request, timeout=STALL)
     except urllib.error.HTTPError as answer:
         return answer  # has the attributes of a response
@@ -176,7 +176,7 @@ def shown(url: str) -> str:
 def exclusive(folder: Path) -> Iterator[None]:
     """Wait until no other process downloads into this folder: two would mix their bytes in one `.part` file.
 
-    Where the file system has no locks they can mix. The content tells, and the archive is fetched once more.
+    Without locks, two downloads can mix their bytes. `accept` finds this, and the archive is fetched again.
     """
     lock = Lock(folder / "lock")
     if not lock.acquire():

@@ -45,7 +45,7 @@ def write_cifar10(source: Path, folder: Path) -> None:
     sizes = {file: RECORD_BYTES * RECORDS["cifar10"].get(file, 1) for file in SHA1}
     pickle_sizes = {
         name: 2 * sizes[file] for name, file in PICKLES.items()
-    }  # larger than the records, not twice as large
+    }  # a pickle is larger than its records, but not twice as large
     seen, differing, written = set(), [], set()
     for name, content in members(source, (sizes, pickle_sizes)):
         if name in seen:

@@ -34,11 +34,11 @@ class DatasetParams(Section):
     @model_validator(mode="before")
     @classmethod
     def _without_sha256(cls, values: Any) -> Any:
-        """Before, `dataset.sha256` listed archives. Earlier versions of params.yaml still have the key."""
+        """Refuse the key `dataset.sha256` of earlier versions, which listed archives."""
         if isinstance(values, dict) and "sha256" in values:
             raise ValueError(
-                "sha256: unknown parameter; the key is gone, because CIFAR-10 is known by its content: "
-                "remove the key and the values below it"
+                "sha256: unknown parameter; the project has no such key any more, because it checks the content of "
+                "CIFAR-10; remove the key and the values below it"
             )
         return values
 
@@ -80,7 +80,10 @@ def read_classes(folder: Path) -> list[str]:
     except (FileNotFoundError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}; remove the folder and run `dvc repro` again") from None
     if len(names) != 10 or len(set(names)) != 10:
-        raise InputError(f"{path}: names {len(names)} classes, expected 10 different ones")
+        raise InputError(
+            f"{path}: names {len(names)} classes, expected 10 different ones; "
+            "remove the folder and run `dvc repro` again"
+        )
     return names
 
 
@@ -111,5 +114,8 @@ def read_records(path: Path, records: int) -> tuple[NDArray[np.uint8], NDArray[n
     labels = content[:, 0].copy()
     if labels.max() > 9:
         record = int(labels.argmax())
-        raise InputError(f"{path}: record {record} has label {labels[record]}, expected 0..9")
+        raise InputError(
+            f"{path}: record {record} has label {labels[record]}, expected 0..9; "
+            "remove the folder and run `dvc repro` again"
+        )
     return content[:, 1:].reshape(records, 3, 32, 32).copy(), labels

@@ -62,7 +62,7 @@ def _atomic_folder(path: Path) -> Iterator[Path]:
     if target.exists():
         foreign = sorted({entry.name for entry in target.iterdir()} - set(SHA1))
         if foreign:  # the path may be mistyped: remove nothing that is not ours
-            raise InputError(f"{path}: holds {foreign[0]}, which is no file of the data set; remove it or name another")
+            raise InputError(f"{path}: holds {foreign[0]}, which is no file of the data set; move {foreign[0]} away")
     make_folder(target.parent)
     temporary, before = (target.with_name(f".{target.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
     for leftover in (temporary, before):  # of a killed process with the same id
@@ -103,15 +103,15 @@ def _write_digits(folder: Path) -> None:
 def _get_cifar10(folder: Path) -> None:
     """Write CIFAR-10 from the first source that has it: what CIFAR10_URL names, then the mirrors.
 
-    A path in CIFAR10_URL is used, or the stage fails. A URL may be out of reach, so the mirrors follow it. Whatever the
-    source is, the same bytes are written (`write_cifar10`).
+    If a path in CIFAR10_URL does not work, the stage fails. If a URL does not work, the mirrors are tried. All sources
+    give the same bytes (`write_cifar10`).
     """
     root = Path(os.environ.get("DVC_ROOT", "."))  # the main workspace, also for experiments in temporary copies
     place = os.environ.get("CIFAR10_URL", "")
     try:
         url = urlsplit(place)
     except ValueError as error:
-        raise InputError(f"CIFAR10_URL: {place}: {error}") from None
+        raise InputError(f"CIFAR10_URL: {place}: {error}; name a URL, an archive or a folder") from None
     if place and url.scheme not in ("http", "https"):
         return _write_local(root / (urllib.request.url2pathname(url.path) if url.scheme == "file" else place), folder)
     parts = root / ".checkpoints" / "download"
@@ -124,8 +124,8 @@ def _get_cifar10(folder: Path) -> None:
             except SourceError as error:
                 failures.append(f"  {mirrors.shown(source)}: {error}")
     raise InputError(
-        "no source has CIFAR-10:\n" + "\n".join(failures) + "\nThree ways on:\n"
-        "  CIFAR10_URL=PATH dvc repro   with an archive that you have, or a folder with its members\n"
+        "no source has CIFAR-10:\n" + "\n".join(failures) + "\nWhat you can do:\n"
+        "  CIFAR10_URL=PATH dvc repro   with your own archive, or a folder with its files\n"
         "  dvc pull                     where the project has a DVC remote\n"
         "  make demo                    the whole pipeline on built-in digits, without network"
     )
@@ -135,9 +135,11 @@ def _write_local(path: Path, folder: Path) -> None:
     """Write CIFAR-10 from an archive or a folder."""
     if not (path.is_dir() or path.is_file()):
         raise InputError(
-            f"CIFAR10_URL: {path}: not found; name a URL (http, https, file), an archive, or a folder with its members"
+            f"CIFAR10_URL: {path}: not found; name a URL (http, https, file), an archive, or a folder with its files"
         )
     try:
         write_cifar10(path, folder)
     except SourceError as error:
-        raise InputError(f"CIFAR10_URL: {path}: {error}; name another source, or none to use the mirrors") from None
+        raise InputError(
+            f"CIFAR10_URL: {path}: {error}; name another source, or unset CIFAR10_URL to use the mirrors"
+        ) from None

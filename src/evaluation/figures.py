@@ -78,8 +78,8 @@ def curves(histories: Mapping[str, Mapping[str, NDArray[np.float64]]], classes: 
     """Draw loss and accuracy by epoch, of one or two networks, with the values of guessing among `classes`.
 
     Args:
-        histories: by network, by DVCLive's name ("train/loss", "validation/accuracy", …): [epochs, 2], the epoch,
-            from 1, and the value; accuracy in 0..1.
+        histories: by network and by DVCLive's name ("train/loss", "validation/accuracy", …), a table [epochs, 2]. The
+            columns are the epoch, from 0 or 1, and the value. Accuracy is in 0..1.
 
     Raises:
         InputError: a history is something else.

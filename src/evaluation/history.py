@@ -14,8 +14,8 @@ def read_history(folder: Path) -> dict[str, NDArray[np.float64]]:
     """DVCLive's tables of one training run, by name (`TABLES`): float64 [epochs, 2], the epoch and the value.
 
     Raises:
-        InputError: a table is missing, empty, or does not hold finite numbers for consecutive epochs, the same in all
-            tables.
+        InputError: a table is missing or empty, has a value that is not finite, or has epochs that are not consecutive
+            or not those of the other tables.
     """
     tables: dict[str, NDArray[np.float64]] = {}
     for name in TABLES:

@@ -18,7 +18,7 @@ def predict(network: nn.Module, dataset: Dataset, runtime: Runtime, batch: int |
     """The logits of all images, float32 [N, classes], on the CPU. Each process does its share of the batches.
 
     Args:
-        batch: images at a time; without it as many as fit into bounded memory.
+        batch: images at a time. The default keeps the memory bounded (`inference_batch`).
 
     Raises:
         InputError: a logit is not finite, or the network is for another number of classes.

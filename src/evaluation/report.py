@@ -23,8 +23,8 @@ def write(folder: Path, network: str, test: Dataset, logits: Tensor) -> None:
     """Write the files of the report on one network.
 
     - classification_report.json: scikit-learn's report
-    - classification_report.csv: the same as a table, one row per class. DVC cannot plot the text form of the report,
-      and cannot keep it in git without giving up the run cache.
+    - classification_report.csv: the same as a table, one row per class. There is no file with the text form:
+      DVC cannot plot it, and such an output in git would switch off the run cache.
     - confusion.csv: one row per image, names of its true and its predicted class
     - confusion_matrix.png: the counts of these pairs
     - mistakes.png: the images of the most confident mistakes

@@ -47,7 +47,7 @@ def draw(count: int, image_format: ImageFormat, generator: torch.Generator) -> A
 def augment(images: Tensor, image_format: ImageFormat, params: AugmentParams, draws: AugmentationDraws) -> Tensor:
     """The input of a network in training: uint8 images [B, 3, 32, 32] to float32 [B, 3, crop, crop].
 
-    B may be 0, the share of a process in a small batch. Nothing here waits for a GPU.
+    B may be 0: in a small batch, a process may have no image. Nothing here waits for a GPU.
 
     Raises:
         InputError: the images or the format are something else, or there is not one draw per image.

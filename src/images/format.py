@@ -27,7 +27,7 @@ class ImageParams(Section):
     @classmethod
     def _crop_fits(cls, crop: int, info: ValidationInfo) -> int:
         if crop % 32:
-            raise ValueError("expected a multiple of 32, which five poolings can halve")
+            raise ValueError("expected a multiple of 32, because five poolings halve the size")
         if crop > info.data.get("resize", crop):
             raise ValueError(f"expected at most resize, which is {info.data['resize']}")
         return crop
@@ -63,7 +63,7 @@ class ImageFormat:
             object.__setattr__(self, name, value)
 
     def check(self) -> None:
-        """Refuse values that cannot be. Who uses a format calls this first.
+        """Refuse impossible values. Code that uses a format calls this first.
 
         Raises:
             InputError: the message has the attribute, its value and what is allowed.
@@ -102,7 +102,7 @@ class ImageFormat:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} in an image format")
+    raise ValueError(f"the image format has {constant}, expected a finite number")
 
 
 def check_images(images: object, *, array: type[Any] = Tensor, empty: bool = False) -> None:

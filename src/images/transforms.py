@@ -43,7 +43,7 @@ def constants(image_format: ImageFormat, device: torch.device) -> Constants:
 def resize_matrix(size: int) -> Tensor:
     """The weights of bilinear enlarging, float64 [size, 32]: a column of 32 pixels becomes `matrix @ column`.
 
-    They are those of torchvision's `Resize`. Images of this project are never made smaller, so no antialiasing is
+    torchvision's `Resize` has the same weights. Images of this project are never made smaller, so no antialiasing is
     needed.
 
     Raises:
@@ -58,7 +58,7 @@ def resize_matrix(size: int) -> Tensor:
 
 
 def crop_windows(matrix: Tensor, crop: int) -> Tensor:
-    """For each place of a crop, the rows of a resize matrix that it needs: [size - crop + 1, 32, crop], transposed.
+    """The rows of a resize matrix for each place of a crop, transposed: [size - crop + 1, 32, crop].
 
     Raises:
         InputError: the crop does not fit into the enlarged image.
@@ -77,7 +77,7 @@ def resize_and_crop(images: Tensor, image_format: ImageFormat, top: Tensor | int
     """Enlarge images and cut a square out of each: uint8 [B, 3, 32, 32] to float32 [B, 3, crop, crop], in 0..255.
 
     Args:
-        images: B may be 0, the share of a process in a small batch.
+        images: B may be 0: in a small batch, a process may have no image.
         top, left: first row and column of the crop in the enlarged image: one for all, or int64 [B].
 
     Raises:

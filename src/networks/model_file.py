@@ -47,7 +47,7 @@ def save(path: Path, model: Model) -> None:
     """
     for name, weight in model.network.named_parameters():
         if not weight.isfinite().all():
-            raise InputError(f"{path}: not written: {name} has weights that are not finite; train again")
+            raise InputError(f"{path}: not written: {name} has weights that are not finite; lower optimizer.lr")
     description = {"network": model.network.letter, "format": model.format.to_json()}
     weights = {name: weight.cpu().contiguous() for name, weight in model.network.state_dict().items()}
     content = safetensors.torch.save(weights, metadata={"model": json.dumps(description, sort_keys=True)})

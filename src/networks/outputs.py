@@ -18,7 +18,7 @@ def predicted(logits: Tensor) -> Tensor:
 def places(logits: Tensor, labels: Tensor) -> Tensor:
     """How many classes come before the true one: 0 where the prediction is right, below k where it is in the top k.
 
-    The device is not awaited. A logit that is not a number comes before all others, so it is never right.
+    Nothing here waits for the device. A logit that is not a number comes before all others. Its image counts as wrong.
 
     Args:
         logits: float [N, classes].

@@ -56,8 +56,8 @@ def transfer_layers(source: VGG, target: VGG, transfer: Transfer) -> Transferred
     for name in names:
         if not fits(name):
             raise InputError(
-                f"params.yaml: train_vgg16.transfer: {transfer}: {name} of network {source.letter} has no layer of its "
-                f"name and shape in {target.letter}; use `all` or `none`"
+                f"params.yaml: train_vgg16.transfer: {transfer}: {name} of network {source.letter}: no layer in "
+                f"{target.letter} has this name and shape; use `all` or `none`"
             )
         targets[name].load_state_dict(sources[name].state_dict())
     return Transferred(tuple(names), tuple(name for name in targets if name not in names))

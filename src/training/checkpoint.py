@@ -9,6 +9,7 @@ import ast
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import sys
 import time
@@ -68,13 +69,15 @@ class Checkpoint:
                 torch.save(state, temporary)
             except RuntimeError as error:  # PyTorch does not pass on the cause
                 reason = str(error).splitlines()[0]
-                raise InputError(f"{self.path}: cannot be written, is the disk full? ({reason})") from None
+                raise InputError(
+                    f"{self.path}: cannot be written, is the disk full? ({reason}); free space, then try again"
+                ) from None
         return True
 
     def load(self) -> dict[str, Any] | None:
         """The state on disk, on the CPU, or None at the start of a run. Only tensors and plain values are read.
 
-        If there is none, but one of a run that differs, a line on stderr says why that one is not used.
+        If this run has no state but a similar run has one, a line on stderr says why that state is not used.
 
         Raises:
             InputError: the file is damaged, or holds anything else.
@@ -88,8 +91,11 @@ class Checkpoint:
                 print(f"{self.stage}: starts from the beginning; {reason}", file=sys.stderr)
             return None
         except Exception as error:  # damaged archives raise exceptions of every kind
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise InputError(f"{self.path}: no training state ({reason}); remove it to start again") from None
+            # PyTorch explains at length how to run the code that a pickle may hold.
+            reason = (
+                "refused" if isinstance(error, pickle.UnpicklingError) else (str(error) or "damaged").splitlines()[0]
+            )
+            raise InputError(f"{self.path}: not a training state ({reason}); remove it to start again") from None
         return state
 
     def remove(self) -> None:
@@ -140,7 +146,7 @@ class Checkpoint:
         more = f" and {count - 3} more" if count > 3 else ""
         return (
             f"the state in {folder} is of a run that differs in {', '.join(differing[:3])}{more}; "
-            f"it is kept until {day}, and is used once these are as they were"
+            f"it is kept until {day}; to continue from it, change these back"
         )
 
 

@@ -120,7 +120,7 @@ def test_impossible_crops_are_named(tmp_path: Path, crop: str, message: str) -> 
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not found; run this from the root of the project"):
+    with pytest.raises(InputError, match="not found; run the command in the root of the project"):
         load(train_vgg11.Params, tmp_path / "params.yaml")
 
 

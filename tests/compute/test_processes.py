@@ -122,7 +122,7 @@ class Stage:
         assert len(said) == 1
         assert re.fullmatch(
             rf"train_vgg11: stopped; kept: {epoch} epochs?( and \d step)? [(]of 3 epochs[)]; "
-            "the same command goes on from there",
+            "give the same command again to continue",
             said[0],
         )
         assert self.states()
@@ -157,7 +157,7 @@ def test_whatever_ends_one_process_ends_all_and_the_run_goes_on(tmp_path: Path) 
     worker.kill()
     code, said = stage.ended(process)
     assert code == 1
-    assert said == ["error: process 2 of 2 was ended by SIGKILL; the same command goes on from the state that was kept"]
+    assert said == ["error: process 2 of 2 was ended by SIGKILL; give the same command again to continue from the saved state"]
 
     process = stage.start()
     time.sleep(1)

@@ -58,7 +58,7 @@ def test_a_link_to_nowhere_is_one_line_and_nothing_is_written(tmp_path: Path) ->
 
 def test_a_file_in_the_way_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("thesis")
-    with pytest.raises(InputError, match=r"/data: needs a folder here, but a file is in the way; move the file"):
+    with pytest.raises(InputError, match=r"/data: a folder is needed here, but a file is in the way; move the file"):
         download(tmp_path / "data" / "raw", DIGITS)
     (tmp_path / "raw").write_text("thesis")
     with pytest.raises(NotADirectoryError, match=r"'.*/raw'"):

@@ -206,7 +206,7 @@ def test_the_stage_writes_digits(raw: Path, tmp_path: Path) -> None:
 def test_the_stage_ends_in_one_line(raw: Path, tmp_path: Path) -> None:
     (tmp_path / "page.tar.gz").write_text("<html>")
     for named, reason in (
-        ("nowhere", "not found; name a URL (http, https, file), an archive, or a folder with its members"),
+        ("nowhere", "not found; name a URL (http, https, file), an archive, or a folder with its files"),
         ("page.tar.gz", "an HTML page instead of the archive"),
     ):
         process = stage(tmp_path, CIFAR10_URL=named)
@@ -224,7 +224,8 @@ def test_the_key_of_earlier_versions_is_refused_with_what_to_do(value: str, raw:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert re.fullmatch(
-        "error: params.yaml: dataset: sha256: unknown parameter; the key is gone, .* remove .*\n", errors
+        "error: params.yaml: dataset: sha256: unknown parameter; the project has no such key any more, .* remove .*\n",
+        errors,
     )
     assert_nothing(raw)
 

@@ -201,7 +201,7 @@ def test_pickled_code_is_not_run(tmp_path: Path) -> None:
     state = checkpoint(tmp_path)
     state.folder.mkdir(parents=True)
     torch.save({"x": Hostile()}, state.path)
-    with pytest.raises(InputError, match=r"no training state .* remove it to start again"):
+    with pytest.raises(InputError, match=r"not a training state .* remove it to start again"):
         state.load()
     assert not (tmp_path / "ran").exists()
 
@@ -211,6 +211,6 @@ def test_a_damaged_state_is_one_line(tmp_path: Path, damage: int) -> None:
     state = checkpoint(tmp_path)
     state.save({"weights": torch.randn(1000)})
     state.path.write_bytes(state.path.read_bytes()[:damage])
-    with pytest.raises(InputError, match="no training state") as error:
+    with pytest.raises(InputError, match="not a training state") as error:
         state.load()
     assert "\n" not in str(error.value)
