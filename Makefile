@@ -6,6 +6,8 @@ SHELL := bash
 PYTHON ?= python3
 # DVC runs the stages with the `python` it finds first.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# DVC wants the name of the user, which `docker run --user 1234` does not give.
+export USER := $(or $(USER),$(shell id -un 2>/dev/null),$(shell id -u))
 
 READY := .venv/requirements.txt
 
@@ -89,4 +91,6 @@ lock: $(READY) ## newest versions that pyproject.toml allows, into requirements.
 		--no-emit-find-links --upgrade --custom-compile-command "make lock" pyproject.toml --output-file requirements.txt
 
 clean: ## remove .venv, caches of tools and copies of results (not DVC's cache)
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis demo experiments
+	[ ! -x .venv/bin/python ] || .venv/bin/python -m scripts.results demo experiments/*
+	rmdir experiments 2>/dev/null || true
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

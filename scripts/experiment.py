@@ -1,91 +1,186 @@
-"""Run the pipeline with the values of a preset, as a DVC experiment, and unpack its results into a folder.
+"""Run the pipeline with the values of a preset, as a DVC experiment, and put its results into a folder.
 
     python -m scripts.experiment presets/demo demo
 
-The workspace stays as it is: DVC runs the experiment in a temporary copy of the code that git tracks. A preset
-has one `key=value` a line. `dvc exp apply NAME` brings the experiment into the workspace.
+The workspace stays as it is: DVC runs the experiment in a copy of the files that git tracks. A preset has one
+`key=value` a line. `dvc exp apply NAME` brings the experiment into the workspace.
 """
 
 import argparse
-import io
+import getpass
 import json
 import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
-import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from scripts import page
-from src import cli
-from src.errors import InputError
-from src.files import alone, write_text
+import yaml
+from dvc.utils.hydra import to_hydra_overrides
+from hydra.errors import OverrideParseException
+
+from scripts import markdown, results
+from scripts.workspace import copy_of_project, git, head, without_repository
+from src.base import cli
+from src.base.errors import InputError
+
+RUN_DVC = "; ".join(
+    (  # DVC ends when this process is killed, and with it the stages
+        "import os, sys",
+        "sys.path.insert(0, sys.argv.pop(1))",
+        "from src.base.cli import end_with",
+        "del sys.path[0]",
+        "end_with(os.getppid())",
+        "from dvc.cli import main",
+        "sys.exit(main())",
+    )
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", type=Path, help="a file of key=value lines")
-    parser.add_argument("folder", type=Path, help="where the results go; replaced when it is there")
+    parser.add_argument("folder", type=Path, help="where the results go, in place of earlier results")
     arguments = parser.parse_args()
-    name = arguments.preset.name
-    settings = read_preset(arguments.preset)
-
-    if reference(name):
-        dvc("exp", "remove", "--quiet", name)
-    run = ("exp", "run", "--name", name, *(f"--set-param={setting}" for setting in settings))
-    if git("rev-parse", "--is-shallow-repository").strip() == b"true":
-        with worktree() as folder:
-            dvc(*run, folder=folder)
-    else:
-        dvc(*run, "--temp")
-    kept = reference(name)
-    if not kept:  # without a revision git would unpack what is in the index
-        raise InputError(f"DVC ran the experiment `{name}` and did not keep it; run `dvc exp run` with -v to see why")
-    unpack(kept, arguments.folder)
+    name, settings = arguments.preset.name, read_preset(arguments.preset)
+    head()  # before any work
+    check_folder(arguments.folder)
+    unpack(run_experiment(name, settings), arguments.folder)
     print(f"\n{table(arguments.folder / 'evaluate' / 'metrics.json')}\n")
     print(f"Pictures, curves and reports: {arguments.folder}/ (start with {arguments.folder}/evaluate/curves.png).")
-    print(f"The experiment is kept as `{name}`: dvc exp show, dvc exp apply {name}.")
+    print(f"The workspace is as it was. The experiment is kept as `{name}`: dvc exp show, dvc exp apply {name}.")
+
+
+def run_experiment(name: str, settings: Iterable[str], output: list[str] | None = None) -> str:
+    """Run the pipeline with `key=value` settings as the DVC experiment `name`, in place of an earlier one of that name.
+
+    Args:
+        output: gets the lines that DVC and the stages print, as in `dvc`.
+
+    Returns:
+        the commit of the experiment.
+
+    Raises:
+        InputError: the name cannot be one of an experiment, DVC failed, or did not keep the experiment.
+    """
+    start = head()
+    reference = f"refs/exps/{start[:2]}/{start[2:]}/{name}"
+    try:
+        git("check-ref-format", reference.replace(name, name.replace("/", "\\")))  # DVC has no / in a name
+    except InputError:
+        raise InputError(f"{name!r}: git does not allow this name for an experiment; rename the preset") from None
+    with copy_of_project() as folder:
+        values = [f"--set-param={setting}" for setting in settings]
+        dvc("exp", "run", "--name", name, *values, folder=folder, output=output)
+        try:
+            commit = git("-C", str(folder), "rev-parse", "--verify", reference).decode().strip()
+        except InputError:
+            raise InputError(
+                f"DVC ran the experiment `{name}` and did not keep it; run `dvc exp run` with -v to see why"
+            ) from None
+    earlier = git("for-each-ref", "--format=%(objectname)", reference).decode().strip()
+    git("update-ref", reference, commit)
+    if earlier not in ("", commit):
+        print(f"`{name}` takes the place of an earlier experiment: `git branch NAME {earlier[:10]}` keeps that one")
+    return commit
+
+
+def check_folder(folder: Path) -> None:
+    """Find out, before any work, that results can be put into a folder.
+
+    Raises:
+        InputError: they cannot, as in `results.written`, or the folder belongs to the code.
+    """
+    results.written(folder)
+    place, project = folder.resolve(), Path.cwd().resolve()
+    if place.is_relative_to(project):
+        top = [*place.relative_to(project).parts, ""][0]
+        if top == ".git" or git("ls-files", "--", f":(literal){top}"):
+            raise InputError(f"{folder}: in a folder of this project; name another one, such as experiments/NAME")
+    paths = (folder.absolute(), *folder.absolute().parents)
+    above = next(path for path in paths if path.exists() or path.is_symlink())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(f"{above}: no folder can be made here; name another one")
 
 
 def read_preset(path: Path) -> list[str]:
     """The `key=value` lines of a preset.
 
     Raises:
-        InputError: the file is missing or has a line that is neither a setting nor a comment.
+        InputError: the file is missing or has a line that is neither a setting for DVC nor a comment.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such preset; there are: {' '.join(map(str, sorted(path.parent.glob('*'))))}"
         ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text in UTF-8; a preset has one key=value a line") from None
     settings = [line for line in lines if line and not line.startswith("#")]
     for setting in settings:
         if "=" not in setting or " " in setting:
             raise InputError(f"{path}: {setting!r}: expected key=value")
+        try:
+            several = to_hydra_overrides([setting])[0].is_sweep_override()
+        except OverrideParseException:
+            raise InputError(f"{path}: {setting!r}: DVC cannot read it; put the value in quotes: key='value'") from None
+        if several:
+            raise InputError(f"{path}: {setting!r}: expected one value; a list has brackets: key=[1,2]")
     return settings
 
 
-def reference(experiment: str) -> str:
-    """The git reference of an experiment made from the present commit; empty when there is none."""
-    head = git("rev-parse", "HEAD").decode().strip()
-    return git("for-each-ref", "--format=%(refname)", f"refs/exps/{head[:2]}/{head[2:]}/{experiment}").decode().strip()
+def finished_experiments() -> dict[str, dict[str, float | str]]:
+    """The parameters of each experiment of this clone that ran to its end, by commit, the newest last.
+
+    An experiment counts whatever commit it started from.
+    """
+    references = git("for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps").decode()
+    # refs/exps/<2 digits>/<38 digits>/<name> is an experiment; DVC keeps its queue and more beside them.
+    commits = re.findall(r"^(\w+) refs/exps/\w{2}/\w{38}/[^/\n]+$", references, re.MULTILINE)
+    finished = [commit for commit in commits if git("ls-tree", commit, "results/evaluate/metrics.json")]
+    return {commit: parameters(git("cat-file", "blob", f"{commit}:./params.yaml")) for commit in finished}
+
+
+def parameters(text: bytes) -> dict[str, float | str]:
+    """The values of a params.yaml by dotted key, as `plain` gives them.
+
+    Raises:
+        InputError: the text is not YAML.
+    """
+
+    def flat(prefix: str, values: dict[str, Any]) -> dict[str, float | str]:
+        found: dict[str, float | str] = {}
+        for key, value in values.items():
+            found |= flat(f"{prefix}{key}.", value) if isinstance(value, dict) else {prefix + key: plain(value)}
+        return found
+
+    try:
+        return flat("", yaml.safe_load(text))
+    except (yaml.YAMLError, AttributeError) as error:  # no YAML, or no `key: value` lines
+        raise InputError(f"params.yaml: not valid: {' '.join(str(error).split())}") from None
+
+
+def plain(value: object) -> float | str:
+    """A value as a number where it is one: 1e-05, which PyYAML reads as text, equals 0.00001 and 8 equals 8.0."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return str(value).lower()
 
 
 def unpack(revision: str, folder: Path) -> None:
-    """Put what the experiment has in results/ into `folder`, in place of what was there."""
-    archive = git("archive", "--format=tar", f"{revision}:results")
-    shutil.rmtree(folder, ignore_errors=True)
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        for member in tar:  # extractall has a safe filter only from Python 3.11.4 on
-            if file := tar.extractfile(member):
-                path = folder / member.name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(file.read())
+    """Put what the experiment has in results/ into `folder`, in place of earlier results."""
+    files = {}
+    for entry in git("ls-tree", "-r", "-z", "--full-tree", f"{revision}:./results").split(b"\0")[:-1]:
+        (_mode, kind, blob), name = entry.split(b"\t", 1)[0].split(), os.fsdecode(entry.split(b"\t", 1)[1])
+        if kind == b"blob":
+            files[name] = git("cat-file", "blob", blob.decode())
+    results.replace(folder, files)
 
 
 def table(metrics: Path) -> str:
@@ -93,90 +188,82 @@ def table(metrics: Path) -> str:
     scores: dict[str, dict[str, float]] = json.loads(metrics.read_text(encoding="utf-8"))
     names = list(next(iter(scores.values())))
     rows = [[network, *(f"{values[name]:.4f}" for name in names)] for network, values in scores.items()]
-    return page.table(["test", *names], rows)
+    return markdown.table(["test", *names], rows)
 
 
-def dvc(*arguments: str, folder: Path | None = None) -> None:
-    """Run DVC; its own messages have said what went wrong when it fails.
+def dvc(*arguments: str, folder: Path | None = None, output: list[str] | None = None) -> None:
+    """Run DVC. When it fails, its own messages have said what went wrong.
 
-    Ctrl-C reaches DVC as well, and it gets the time to end: `subprocess.run` would kill it after a quarter of a second,
-    and with it what it has put aside of the workspace until it is done. A second Ctrl-C kills it.
+    Ctrl-C reaches DVC as well, and DVC gets the time to end: `subprocess.run` would kill it after a quarter of a
+    second, and with it what DVC has put aside of the workspace until it is done. A second Ctrl-C kills it.
+
+    Args:
+        output: gets the lines of stdout and stderr, which are shown as they come. Through this pipe DVC and the stages
+            print lines instead of progress bars.
+
+    Raises:
+        InputError: DVC failed.
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     interrupts = 0
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         nonlocal interrupts
         interrupts += 1
-        if interrupts > 1:
+        if interrupts == 2:  # once: another one must not end the lines that kill DVC
             raise KeyboardInterrupt
 
-    with subprocess.Popen([sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment()) as process:
-        before = signal.signal(signal.SIGINT, interrupt)
-        try:
-            failed = process.wait() != 0
-        except KeyboardInterrupt:  # or SIGTERM, which reaches this process alone
-            process.kill()
-            raise
-        finally:
-            signal.signal(signal.SIGINT, before)
+    variables = environment(folder or Path())
+    if output is not None:
+        variables["PYTHONUNBUFFERED"] = "1"  # into a pipe Python would write stdout late, after stderr
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-c", RUN_DVC, str(Path(__file__).absolute().parent.parent), *arguments],
+            cwd=folder,
+            env=variables,
+            stdout=None if output is None else subprocess.PIPE,
+            stderr=None if output is None else subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+        ) as process:
+            try:
+                for line in process.stdout or ():
+                    print(line, end="", flush=True)
+                    if output is not None:
+                        output.append(line)
+                failed = process.wait() != 0
+            except KeyboardInterrupt:  # or SIGTERM, which reaches this process alone
+                process.kill()
+                raise
+    finally:
+        signal.signal(signal.SIGINT, before)
     if interrupts:
         raise KeyboardInterrupt
     if failed:
         raise InputError(f"dvc {arguments[0]} {arguments[1]} failed")
 
 
-@contextmanager
-def worktree() -> Iterator[Path]:
-    """A git worktree of the present commit, with what is changed in tracked files, that uses the cache of this one.
+def environment(folder: Path) -> dict[str, str]:
+    """An environment for DVC in the copy `folder` of the project.
 
-    In a shallow clone DVC runs an experiment with --temp and then loses it without a word: git does not fetch from
-    the temporary copy, which lacks the history and does not say so. In a worktree there is nothing to fetch. The states
-    of training stay here, as DVC takes the worktree for the main workspace.
-
-    Raises:
-        InputError: another experiment runs in it.
+    The copy has the user's name and e-mail address in its configuration, and is the only repository. The stages are
+    found by name on PATH, and a path in CIFAR10_URL counts from here. What DVC remembers of the copy goes with it.
     """
-    folder, states = Path(".dvc", "tmp", "worktree").absolute(), Path(".checkpoints").absolute()
-    with alone(folder):
-        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-        git("worktree", "prune")
-        git("worktree", "add", "--force", "--detach", str(folder))
-        try:
-            if changes := git("diff", "--binary", "HEAD"):  # --temp has them too
-                git("-C", str(folder), "apply", "--index", stdin=changes)
-            dvc("cache", "dir", "--quiet", "--local", str(folder.parent.parent / "cache"), folder=folder)
-            states.mkdir(exist_ok=True)
-            (folder / states.name).symlink_to(states)
-            yield folder
-        finally:
-            git("worktree", "remove", "--force", str(folder))
-            git("update-ref", "-d", "refs/exps/exec/EXEC_HEAD")  # DVC's own trace of a run outside of --temp
-
-
-def environment() -> dict[str, str]:
-    """An environment for DVC in which git knows who commits: DVC makes a commit of every experiment.
-
-    Where git has no user.name or user.email yet, a stand-in is put where the library that DVC uses looks for it. It
-    stays there for DVC's worker, which outlives the command that starts it. The worker and the stages are found by name
-    on PATH, and a path in CIFAR10_URL counts from here, wherever DVC runs.
-    """
-    variables = dict(os.environ)
+    variables = {
+        name: value
+        for name, value in without_repository().items()
+        if not name.startswith(("GIT_AUTHOR_", "GIT_COMMITTER_"))
+    }
     variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    variables["DVC_SITE_CACHE_DIR"] = str(folder.absolute() / ".dvc" / "tmp" / "site")
     if (place := os.environ.get("CIFAR10_URL")) and Path(place).exists():
         variables["CIFAR10_URL"] = str(Path(place).absolute())
-    keys = ("user.name", "user.email")
-    if not all(subprocess.run(["git", "config", key], capture_output=True, check=False).stdout.strip() for key in keys):
-        config = Path(".dvc", "tmp", "identity", "git", "config").absolute()
-        write_text(config, "[user]\n\tname = nobody\n\temail = nobody@localhost\n")
-        variables["XDG_CONFIG_HOME"] = str(config.parent.parent)
-    return variables
-
-
-def git(*arguments: str, stdin: bytes = b"") -> bytes:
     try:
-        return subprocess.run(["git", *arguments], input=stdin, check=True, capture_output=True).stdout
-    except subprocess.CalledProcessError as error:
-        raise InputError(f"git {arguments[0]}: {error.stderr.decode().strip()}") from None
+        getpass.getuser()
+    except (KeyError, OSError):  # no such user, as under `docker run --user 1234`; DVC wants a name
+        variables["USER"] = str(os.getuid())
+    return variables
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Run what is missing of the study's grid, one DVC experiment after the other, and write its tables and figures.
+"""Do the missing runs of the study, one DVC experiment after the other, and write the tables and figures.
 
-A run is done when this clone has an experiment with its parameters, or docs/study.csv has a row with them. After
-Ctrl-C the same command goes on from the last state of training.
+A run is done if this clone has an experiment with the parameters of the run, or docs/study.csv has a row with them.
+After Ctrl-C the same command continues from the last state of training.
 """
 
 import argparse
@@ -9,8 +9,9 @@ import re
 import time
 from pathlib import Path
 
-from scripts.experiment import git, parameters, run_experiment
+from scripts.experiment import parameters, run_experiment
 from scripts.markdown import insert
+from scripts.workspace import git
 from src.base import cli
 from src.base.errors import InputError
 from study import figures, table

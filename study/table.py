@@ -8,8 +8,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from scripts import markdown
-from scripts.experiment import finished_experiments, git, plain, unpack
+from scripts import markdown, workspace
+from scripts.experiment import finished_experiments, plain, unpack
 from src.base.files import write_csv
 from src.evaluation.history import TABLES, read_history
 from src.inspection.signals import LayerSignal
@@ -55,7 +55,7 @@ def new_row(run: Run, **known: str) -> Row:
 
 def record(run: Run, commit: str) -> dict[Path, list[Row]]:
     """The rows of a run by table: what the experiment measured, and what the rule predicts."""
-    row = new_row(run, commit=commit[:10], code=git("rev-parse", f"{commit}^").decode()[:10])
+    row = new_row(run, commit=commit[:10], code=workspace.git("rev-parse", f"{commit}^").decode()[:10])
     values = {key: run.parameters[f"optimizer.{key}"] for key in OptimizerParams.model_fields}
     optimizer, curves = OptimizerParams.model_validate(values), list[Row]()
     with tempfile.TemporaryDirectory() as folder:

@@ -101,15 +101,19 @@ def test_going_back_restores_instead_of_training_again(project: Project) -> None
 
 
 def test_an_experiment_leaves_the_workspace_alone(project: Project) -> None:
-    output = project.run(sys.executable, "-m", "scripts.experiment", "presets/tiny", "demo")
+    for _ in range(2):  # the second takes the place of the first
+        output = project.run(sys.executable, "-m", "scripts.experiment", "presets/tiny", "demo")
     assert project.status() == ""
     assert "epoch" not in output  # the same parameters: restored
     assert "| vgg16 |" in output
     assert "demo/" in output
-    assert (project.folder / "demo" / "evaluate" / "metrics.json").read_bytes() == project.results()[
-        "evaluate/metrics.json"
-    ]
+    results = {name: content for name, content in project.results().items() if not name.startswith(".")}  # no locks
+    folder = project.folder / "demo"
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {name: (folder / name).read_bytes() for name in names - {".experiment.json"}} == results
     assert "tiny" in project.dvc("exp", "show", "--csv")
+    project.dvc("exp", "apply", "tiny")
+    assert project.status() == ""
 
 
 def test_an_experiment_in_a_shallow_clone_is_kept(project: Project, tmp_path: Path) -> None:
@@ -120,10 +124,8 @@ def test_an_experiment_in_a_shallow_clone_is_kept(project: Project, tmp_path: Pa
     command = [sys.executable, "-m", "scripts.experiment", "presets/tiny", "demo"]
     subprocess.run(command, cwd=clone, env=project.environment, check=True, capture_output=True)
     assert json.loads((clone / "demo" / "evaluate" / "metrics.json").read_text()) == project.metrics("evaluate")
-    for command, expected in ((["git", "status", "--porcelain"], ""), (["git", "worktree", "list"], str(clone))):
-        output = subprocess.run(command, cwd=clone, check=True, capture_output=True, text=True).stdout
-        assert output.startswith(expected)
-        assert output.count("\n") == bool(expected)
+    output = subprocess.run(["git", "status", "--porcelain"], cwd=clone, check=True, capture_output=True).stdout
+    assert output == b""
 
 
 def test_queued_experiments_run_what_they_were_queued_with_two_at_a_time(project: Project) -> None:

@@ -35,7 +35,13 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Make a repository with params.yaml and a page the current folder; its only commit."""
     monkeypatch.chdir(tmp_path)
     git("init", "-q", "-b", "main")
-    write({"params.yaml": DEFAULTS, "docs/study/cells.md": "By hand.\n\n<!-- cells -->\n<!-- /cells -->\n"})
+    write(
+        {
+            ".dvc/config": "",
+            "params.yaml": DEFAULTS,
+            "docs/study/cells.md": "By hand.\n\n<!-- cells -->\n<!-- /cells -->\n",
+        }
+    )
     git("add", "-A")
     git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "code")
     return git("rev-parse", "HEAD")

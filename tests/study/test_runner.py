@@ -128,9 +128,9 @@ def test_what_dvc_prints_is_shown_and_read(
     monkeypatch.setattr(figures, "draw", lambda _panels: None)
     monkeypatch.setattr(sys, "executable", str(program))
     study.run_missing(GRID, [RUN])
-    command = "-m dvc exp run --name tiny-normal-none-0 --set-param=init=normal --set-param=train_vgg16.transfer=none"
+    command = "exp run --name tiny-normal-none-0 --set-param=init=normal --set-param=train_vgg16.transfer=none"
     shown = capsys.readouterr().out
-    assert f"{command} --set-param=seed=0 --temp\n{NAN}\n" in shown
+    assert f"{command} --set-param=seed=0\n{NAN}\n" in shown
     assert table.read(table.STUDY)[0]["error"] == NAN.removeprefix("error: ")
 
 
@@ -171,7 +171,9 @@ def test_a_run_whose_experiment_is_gone_is_done_by_its_row(runner: Runner, repos
     assert table.STUDY.read_bytes() == before
 
 
-def test_uncommitted_code_is_refused(runner: Runner) -> None:
+@pytest.mark.parametrize("untracked", ["no", "normal", "all"])
+def test_uncommitted_code_is_refused(runner: Runner, untracked: str) -> None:
+    git("config", "status.showUntrackedFiles", untracked)
     write({"src/vgg.py": "", "docs/notes.md": ""})
     with pytest.raises(InputError, match=r"^uncommitted changes in src/: commit them first, so"):
         study.run_missing(GRID, WANTED)

@@ -1,0 +1,212 @@
+"""Presets as arguments of an experiment; tests/test_pipeline.py runs one."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scripts import experiment
+from scripts.experiment import environment, parameters, plain, read_preset, table
+from src.base.errors import InputError
+
+
+def test_settings_without_comments(tmp_path: Path) -> None:
+    path = tmp_path / "preset"
+    path.write_text("# why\n\ninit=none\n  optimizer.lr=1e-3 \n", encoding="utf-8")
+    assert read_preset(path) == ["init=none", "optimizer.lr=1e-3"]
+
+
+@pytest.mark.parametrize("line", ["init", "init: none", "init = none", "init=none # why"])
+def test_lines_that_are_no_setting(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "preset"
+    path.write_text(f"seed=1\n{line}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="expected key=value"):
+        read_preset(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        *((f"init={value}", "DVC cannot read it; put the value in quotes") for value in ("é", "a=b", "!x", '"a', "[1")),
+        ("init=none,normal", r"expected one value; a list has brackets: key=\[1,2\]"),
+        ("a:b=1", "DVC cannot read it"),
+    ],
+)
+def test_settings_that_dvc_cannot_read(tmp_path: Path, line: str, problem: str) -> None:
+    path = tmp_path / "preset"
+    path.write_text(f"{line}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: {re.escape(repr(line))}: {problem}"):
+        read_preset(path)
+
+
+def test_quoted_settings(tmp_path: Path) -> None:
+    path = tmp_path / "preset"
+    path.write_text("init='é=!x'\nsizes=[1,2]\n", encoding="utf-8")
+    assert read_preset(path) == ["init='é=!x'", "sizes=[1,2]"]
+
+
+def test_a_missing_preset_lists_the_others() -> None:
+    with pytest.raises(InputError, match=r"presets/none: no such preset; there are: presets/cpu presets/demo"):
+        read_preset(Path("presets/none"))
+
+
+def test_scores_as_a_table(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"vgg11": {"accuracy": 0.5, "loss": 1.23456}}', encoding="utf-8")
+    assert table(tmp_path / "metrics.json").splitlines() == [
+        "| test | accuracy | loss |",
+        "| --- | ---: | ---: |",
+        "| vgg11 | 0.5000 | 1.2346 |",
+    ]
+
+
+RUN_DVC = """
+import sys
+from scripts import experiment
+from src.base import cli
+sys.executable = sys.argv[1]
+cli.run(lambda: experiment.dvc("exp", "run", output=[] if sys.argv[2] == "True" else None))
+"""
+SLOW_TO_END = """#!/bin/sh
+trap 'sleep 1; echo tidied; exit 1' INT
+echo started
+while :; do sleep 0.1; done
+"""
+
+
+DEAF = """#!/bin/sh
+trap '' INT
+echo started
+exec sleep 60
+"""
+
+
+def run_as_dvc(folder: Path, program: str, captured: bool) -> subprocess.Popen[str]:
+    """`experiment.dvc` in a group of processes of its own, where DVC is a shell script that has just begun.
+
+    Args:
+        captured: whether the caller wants its output.
+    """
+    path = folder / "dvc"
+    path.write_text(program, encoding="utf-8")
+    path.chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN_DVC, str(path), str(captured)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "started\n"
+    return process
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_dvc_has_time_to_end_at_ctrl_c(tmp_path: Path, captured: bool) -> None:
+    """Until it is done, DVC may hold what it has put aside of the workspace."""
+    with run_as_dvc(tmp_path, SLOW_TO_END, captured) as process:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "tidied\n", "stopped by SIGINT\n")
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_ctrl_c_again_does_not_wait(tmp_path: Path, captured: bool) -> None:
+    started = time.monotonic()
+    with run_as_dvc(tmp_path, DEAF, captured) as process:
+        while process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.2)
+        assert process.communicate()[1] == "stopped by SIGINT\n"
+    assert process.returncode == 130
+    assert time.monotonic() - started < 30  # DVC would take 60
+
+
+def test_output_is_shown_as_it_comes_and_returned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In the order in which it was printed, whatever the encoding; a progress bar's carriage return ends a line."""
+    program = tmp_path / "dvc"
+    lines = "for n in 1 2; do echo out $n; echo err $n >&2; done; printf '50%%\\r\\377\\n'; exit 3"
+    program.write_text(f"#!/bin/sh\n{lines}\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(program))
+    output: list[str] = []
+    with pytest.raises(InputError, match=r"^dvc exp run failed$"):
+        experiment.dvc("exp", "run", output=output)
+    assert output == ["out 1\n", "err 1\n", "out 2\n", "err 2\n", "50%\n", "\N{REPLACEMENT CHARACTER}\n"]
+    assert capfd.readouterr() == ("".join(output), "")
+
+
+def test_values_are_compared_as_numbers() -> None:
+    assert plain("1e-05") == plain(0.00001) == plain("0.00001")
+    assert plain("8") == plain(8.0)
+    assert plain(True) == plain("true")
+    assert plain("none") == "none"
+    assert parameters(b"a: {b: 1e-16, c: x}\nd: 1") == {"a.b": 1e-16, "a.c": "x", "d": 1.0}
+
+
+@pytest.mark.parametrize("text", [b"a: [", b"- a", b"a"])
+def test_parameters_that_are_none(text: bytes) -> None:
+    with pytest.raises(InputError, match=r"^params\.yaml: not valid"):
+        parameters(text)
+
+
+def test_a_path_of_the_data_counts_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cifar.tar").touch()
+    for place, seen in {
+        "cifar.tar": str(tmp_path / "cifar.tar"),
+        "https://a.b/cifar.tar": "https://a.b/cifar.tar",
+        "": "",
+    }.items():
+        monkeypatch.setenv("CIFAR10_URL", place)
+        assert environment(tmp_path)["CIFAR10_URL"] == seen
+
+
+def test_dvc_gets_the_name_of_a_user_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in `docker run --user 1234`, where no name belongs to the id."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    for error in (KeyError("getpwuid(): uid not found: 1234"), OSError("No username set in the environment")):
+
+        def getuser(error: Exception = error) -> str:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr("getpass.getuser", getuser)
+            assert environment(tmp_path)["USER"] == str(os.getuid())
+    monkeypatch.setenv("LOGNAME", "somebody")
+    assert "USER" not in environment(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a b", "a/b", "[x]", "a..b", "a~1", "x.lock", "@{x", ".x"])
+def test_names_that_git_does_not_allow(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    Path(".dvc").mkdir()
+    for arguments in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run([*git, *arguments], check=True)
+    with pytest.raises(InputError, match="git does not allow this name for an experiment; rename the preset"):
+        experiment.run_experiment(name, [])
+    assert list(Path(".dvc").iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"seed=\xff", b"\xff\xfe\0s"])
+def test_a_preset_that_is_no_text(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "preset").write_bytes(content)
+    with pytest.raises(InputError, match="preset: not a text in UTF-8; a preset has one key=value a line"):
+        read_preset(tmp_path / "preset")
+
+
+def test_a_preset_from_windows(tmp_path: Path) -> None:
+    (tmp_path / "preset").write_bytes(b"\xef\xbb\xbfseed=1\r\ninit=none\r\n")
+    assert read_preset(tmp_path / "preset") == ["seed=1", "init=none"]
