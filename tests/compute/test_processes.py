@@ -157,7 +157,8 @@ def test_whatever_ends_one_process_ends_all_and_the_run_goes_on(tmp_path: Path) 
     worker.kill()
     code, said = stage.ended(process)
     assert code == 1
-    assert said == ["error: process 2 of 2 was ended by SIGKILL; give the same command again to continue from the saved state"]
+    hint = "give the same command again to continue from the saved state"
+    assert said == [f"error: process 2 of 2 was ended by SIGKILL; {hint}"]
 
     process = stage.start()
     time.sleep(1)
