@@ -40,9 +40,9 @@ def test_a_git_hook_in_a_linked_worktree(developer: Path, tmp_path: Path) -> Non
     (home / ".gitconfig").write_text(settings, encoding="utf-8")
     folder = git(developer, "rev-parse", "--absolute-git-dir")
     before = state(developer)
-    tests = ["tests/scripts/test_experiment.py", "tests/study", "tests/scripts/test_pr_report.py"]
+    tests = ["tests/scripts/test_results.py", "tests/study/test_table.py", "tests/scripts/test_pr_report_clones.py"]
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-x", *tests, "-k", "not dvc_ and not ctrl_c"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-x", *tests],
         cwd=ROOT,
         env=os.environ
         | {"GIT_DIR": folder, "GIT_INDEX_FILE": f"{folder}/index", "GIT_WORK_TREE": str(developer)}

@@ -128,6 +128,7 @@ def test_an_experiment_in_a_shallow_clone_is_kept(project: Project, tmp_path: Pa
     assert output == b""
 
 
+@pytest.mark.slow
 def test_queued_experiments_run_what_they_were_queued_with_two_at_a_time(project: Project) -> None:
     """Contract 4: what happens to the workspace after queueing, here to a module and a parameter, does not matter."""
     project.dvc("exp", "run", "--queue", "--set-param=train_vgg16.transfer=none,all")

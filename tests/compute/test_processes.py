@@ -190,6 +190,7 @@ def errors_in(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("error: ")]
 
 
+@pytest.mark.slow
 def test_two_machines_train_what_one_machine_trains(tmp_path: Path) -> None:
     one = Stage(tmp_path / "one", threads="1")
     assert one.ended(one.start(TORCHELASTIC_RUN_ID="none")) == (0, [])  # left over from somebody's torchrun
@@ -200,7 +201,10 @@ def test_two_machines_train_what_one_machine_trains(tmp_path: Path) -> None:
     assert two.files() == one.files()
 
 
-@pytest.mark.parametrize(("processes", "devices"), [(1, "2"), (2, "3"), (2, "1")])
+@pytest.mark.parametrize(
+    ("processes", "devices"),
+    [(1, "2"), pytest.param(2, "3", marks=pytest.mark.slow), pytest.param(2, "1", marks=pytest.mark.slow)],
+)
 def test_another_number_of_processes_than_devices_is_said_once(tmp_path: Path, processes: int, devices: str) -> None:
     stage = Stage(tmp_path / "stage", devices=devices)
     [(code, said)] = torchrun(stage, processes=processes)
@@ -222,6 +226,7 @@ def test_an_error_of_all_is_said_once(tmp_path: Path) -> None:
     assert errors_in(text) == said
 
 
+@pytest.mark.slow
 def test_machines_that_do_not_share_the_state_are_refused(tmp_path: Path) -> None:
     stage = Stage(tmp_path / "stage", threads="1")
     stage.stop_after(1)
@@ -270,7 +275,9 @@ def test_a_state_that_is_replaced_while_it_is_read_is_read_again(monkeypatch: py
         processes.read_alike(lambda: next(states), mark=str, error="not shared")
 
 
-@pytest.mark.parametrize("case", ["before joining", "process 0", "process 1"])
+@pytest.mark.parametrize(
+    "case", ["process 0", *(pytest.param(case, marks=pytest.mark.slow) for case in ("before joining", "process 1"))]
+)
 def test_a_process_that_waits_in_a_sum_ends_soon_after_the_other(tmp_path: Path, case: str) -> None:
     command = [sys.executable, "-m", "tests.compute.endings", case, str(tmp_path)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
