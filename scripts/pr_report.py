@@ -35,13 +35,18 @@ PATIENCE = 120  # seconds for one command of git or DVC: a partial clone may hav
 # --force-downstream, the stages after a changed stage look unchanged: a dry run changes no input.
 ASK_DVC = """
 import json, sys
+from pathlib import Path
 import networkx
 from dvc.cli import main
-from dvc.exceptions import DvcException
 from dvc.repo import Repo
 try:
     with Repo() as repo:
+        made = {Path(out.fs_path) for out in repo.index.outs}
         missing = {out.stage for out in repo.index.outs if not (out.use_cache or out.exists)}
+        for stage in repo.index.stages:
+            places = [Path(dep.fs_path) for dep in stage.deps if not dep.exists]
+            if any(not made & {place, *place.parents} for place in places):
+                missing.add(stage)
         missing |= {after for stage in missing for after in networkx.ancestors(repo.index.graph, stage)}
         found = {
             "metrics": repo.metrics.show().get("", {}),
@@ -49,10 +54,10 @@ try:
             "stages": [stage.addressing for stage in repo.index.stages],
             "missing": [stage.addressing for stage in missing],
         }
-except DvcException as error:
-    sys.exit(f"ERROR: {error}")
+except Exception as error:
+    sys.exit(f"ERROR: {error or type(error).__name__}")
 print(json.dumps(found, default=lambda error: [type(error).__name__, str(error)]), flush=True)
-sys.exit(main(["repro", "--dry", "--allow-missing", "--keep-going", "--force-downstream"]))
+sys.exit(main(["repro", "--dry", "--allow-missing", "--keep-going", "--force-downstream", "--all-pipelines"]))
 """
 
 
@@ -76,14 +81,20 @@ def main() -> None:
     check_revision(base)
     with tempfile.TemporaryDirectory() as folder:
         extract(base, Path(folder))
-        before = read(Path(folder)) if Path(folder, ".dvc").exists() else Project({}, {}, [])
+        before, problem = Project({}, {}, []), ""
+        if Path(folder, ".dvc").exists():
+            try:
+                before = read(Path(folder))
+            except InputError as error:  # a pull request may repair it
+                problem = f" `{base}` cannot be read: {escape(str(error).replace(folder, base))}"
     now = read(Path.cwd())
     sections = [
         lock(now.behind, before.behind),
         differences("Metrics", before.metrics, now.metrics, base),
         differences("Parameters", before.params, now.params, base),
     ]
-    print("\n\n".join([MARKER, "## DVC report", f"Compared with `{base}`.", *sections]))
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    print("\n\n".join([MARKER, "## DVC report", f"Compared with `{base}`.{problem}", *sections]))
 
 
 def check_revision(base: str) -> None:
@@ -104,9 +115,11 @@ def extract(base: str, folder: Path) -> None:
     """
     with tarfile.open(fileobj=io.BytesIO(git("archive", "--format=tar", base, "."))) as tar:
         for member in tar:
-            if file := tar.extractfile(member):
-                path = folder / member.name
-                path.parent.mkdir(parents=True, exist_ok=True)
+            path = folder / member.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if member.issym():  # it may lead out, or to nothing
+                path.symlink_to(member.linkname)
+            elif file := tar.extractfile(member):
                 path.write_bytes(file.read())
     if (folder / ".dvc").exists():
         (folder / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
@@ -177,7 +190,7 @@ def stages_behind(project: dict[str, Any], plan: str) -> list[str]:
     Args:
         plan: the output of a dry run.
     """
-    unchanged = set(re.findall(r"^Stage '(.+)' didn't change, skipping$", plan, re.MULTILINE))
+    unchanged = set(re.findall(r"^(?:Stage )?'(.+)' didn't change, skipping$", plan, re.MULTILINE))
     return [name for name in project["stages"] if name not in unchanged or name in project["missing"]]
 
 
@@ -186,7 +199,7 @@ def differences(title: str, before: dict[tuple[str, str], Any], now: dict[tuple[
     rows = [
         [file, name, text(before, (file, name)), text(now, (file, name)), change(before, now, (file, name))]
         for file, name in sorted(before.keys() | now.keys())
-        if before.get((file, name), ...) != now.get((file, name), ...)
+        if text(before, (file, name)) != text(now, (file, name))
     ]
     return f"### {title}\n\n{shorten(rows, [title[:-1], base])}"
 
@@ -199,7 +212,10 @@ def change(before: dict[tuple[str, str], Any], now: dict[tuple[str, str], Any], 
     """The difference of two numbers."""
     pair = [found.get(key) for found in (now, before)]
     numbers = [value for value in pair if isinstance(value, int | float) and not isinstance(value, bool)]
-    return f"{numbers[0] - numbers[1]:.6g}" if len(numbers) == 2 else "-"
+    try:
+        return f"{numbers[0] - numbers[1]:.6g}" if len(numbers) == 2 else "-"
+    except OverflowError:
+        return "-"
 
 
 def shorten(rows: list[list[str]], names: Iterable[str]) -> str:
@@ -230,7 +246,7 @@ def git(*arguments: str, check: bool = True) -> bytes:
     Raises:
         InputError: the command failed, or took longer than `PATIENCE`.
     """
-    process = run(["git", *arguments], Path.cwd(), encoding=None)
+    process = run(["git", "-c", "core.autocrlf=false", *arguments], Path.cwd(), encoding=None)
     if check and process.returncode:
         reason = " ".join(process.stderr.decode(errors="replace").split())
         raise InputError(f"git {arguments[0]}: {reason}")

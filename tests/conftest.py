@@ -15,7 +15,7 @@ from src.images.dataset import Dataset
 from src.images.format import ImageFormat
 from src.training.optimizer import OptimizerParams, ScheduleParams
 from src.training.run import TrainingParams
-from tests.project import own_environment
+from tests.project import ROOT, own_environment
 
 FORMAT = ImageFormat(
     classes=tuple("abcdefghij"),
@@ -65,6 +65,7 @@ def pytest_configure() -> None:
 
     On shared cores the threads of one process spin while those of another compute, which takes several times as long.
     """
+    os.chdir(ROOT)  # tests name files of the project from there, wherever pytest was started
     if "PYTEST_XDIST_WORKER" in os.environ and hasattr(psutil.Process, "cpu_affinity"):
         index, count = int(os.environ["PYTEST_XDIST_WORKER"][2:]), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         process = psutil.Process()

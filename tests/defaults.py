@@ -4,7 +4,7 @@ from pathlib import Path
 
 from stages import download, evaluate, inspect_init, inspect_transfer, preprocess, train_vgg11, train_vgg16
 
-PATH = Path("tests", "params.yaml")
+PATH = Path(__file__).with_name("params.yaml")
 DEFAULTS = PATH.read_text(encoding="utf-8")
 STAGES = {
     module.__name__.split(".")[1]: module.Params

@@ -46,6 +46,8 @@ def run(main: Callable[[], None]) -> NoReturn:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, stop)  # the terminal is gone
     if os.environ.get("DVC_ROOT"):
         end_with(os.getppid())
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 # A notebook exports MPLBACKEND for a package that this environment may lack. Matplotlib would fail when it is loaded.
 os.environ["MPLBACKEND"] = "agg"
+os.environ.pop("FREETYPE_PROPERTIES", None)  # it would change how text is drawn
 
 import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -13,7 +13,7 @@ def seed_of(purpose: Purpose, *key: int) -> int:
 
     Different purposes and keys, also keys of different length, have unrelated seeds.
     """
-    digest = hashlib.sha256(repr((purpose, *key)).encode()).digest()
+    digest = hashlib.sha256(repr((purpose, *map(int, key))).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -35,8 +35,8 @@ def write_cifar10(source: Path, folder: Path) -> None:
     """Write the seven files of the binary version to `folder`. A file is written only if it has the official SHA-1.
 
     Args:
-        source: what `archives.members` reads, with the files of the binary or of the Python version. A file of the
-            Python version may be pickled in another way, and the file of class names may have other line ends.
+        source: what `archives.members` reads, with the files of the binary or of the Python version. The file of
+            class names may have other line ends, or be pickled in another way.
 
     Raises:
         SourceError: the source is damaged, a file occurs twice, or files are missing or are not those of CIFAR-10.

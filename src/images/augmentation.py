@@ -78,6 +78,7 @@ def random_crop(images: Tensor, image_format: ImageFormat, top: Tensor, left: Te
 
 def random_flip(images: Tensor, mirrored: Tensor) -> Tensor:
     """The images, float32 [B, 3, H, W], mirrored left to right where `mirrored`, bool [B] on the CPU, is true."""
+    check("images", images, "float32", ("B", 3, "H", "W"), empty=True)
     check("mirrored", mirrored, "bool", (len(images),), empty=True)
     return torch.where(send(mirrored, images.device).view(-1, 1, 1, 1), images.flip(-1), images)
 

@@ -38,6 +38,7 @@ class Dataset:
         """From uint8 images [N, 3, 32, 32] and uint8 labels [N], which are checked in the same way."""
         check_images(images, array=np.ndarray)
         check_labels(labels, len(images), len(format_.classes), dtype="uint8", array=np.ndarray)
+        images, labels = (np.require(array, requirements=["C", "W"]) for array in (images, labels))
         return cls(torch.from_numpy(images), torch.from_numpy(labels).long(), format_)
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NoReturn
 
+import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
@@ -131,6 +132,8 @@ def _conversion(images: Tensor) -> str:
         return f"make them colour images of {SIDE} x {SIDE} pixels first"
     if not len(images):
         return "give at least one image"
+    if images.dtype == torch.bool:
+        return "for black and white use images.to(torch.uint8) * 255"
     if images.is_floating_point():
         return "for floats in 0..1 use (images * 255).round().to(torch.uint8)"
     return "for integers in 0..255 use images.to(torch.uint8)"

@@ -85,6 +85,9 @@ def resize_and_crop(images: Tensor, image_format: ImageFormat, top: Tensor | int
     """
     check_images(images, empty=True)
     windows = constants(image_format, images.device).windows
+    for place in (top, left):
+        if isinstance(place, int) and not 0 <= place < len(windows):
+            raise InputError(f"crop at {place}, expected 0..{len(windows) - 1}")
     if image_format.resize == image_format.crop == SIDE:
         return images.float()
     rows, columns = (

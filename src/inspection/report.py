@@ -21,15 +21,12 @@ class OptimizerPart(Part):
 
 
 def report(folder: Path, signals: Mapping[str, Sequence[LayerSignal]], eps: float) -> None:
-    """Print and write the measurements of one or two networks, by name.
+    """Write and print the measurements of one or two networks, by name.
 
     - layers.csv: one row per layer
     - layers.png: the same as a figure
     - metrics.json: the number of layers, and how many of them have a gradient RMS below `eps`
     """
-    for name, rows in signals.items():
-        below = layers_below(rows, eps)
-        print(f"{_label(name)}: gradient RMS below eps ({eps:g}) in {below} of {len(rows)} layers")
     table = [(name, *row) for name, rows in signals.items() for row in rows]
     write_csv(folder / "layers.csv", [("network", *LayerSignal._fields), *table])
     save(draw_layers({_label(name): rows for name, rows in signals.items()}, eps), folder / "layers.png")
@@ -37,11 +34,14 @@ def report(folder: Path, signals: Mapping[str, Sequence[LayerSignal]], eps: floa
         name: {"layers": len(rows), "layers_below_eps": layers_below(rows, eps)} for name, rows in signals.items()
     }
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    for name, rows in signals.items():
+        below = layers_below(rows, eps)
+        print(f"{_label(name)}: gradient RMS below eps ({eps:g}) in {below} of {len(rows)} layers")
 
 
 def layers_below(rows: Sequence[LayerSignal], eps: float) -> int:
     """How many layers have a gradient RMS below `eps`."""
-    return sum(row.gradient_rms < eps for row in rows)
+    return sum(not row.gradient_rms >= eps for row in rows)  # nan counts
 
 
 def _label(name: str) -> str:

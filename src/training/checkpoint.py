@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import shutil
 import sys
 import time
@@ -120,11 +121,15 @@ class Checkpoint:
         """
         if self._is_ours():
             for unfinished in self.folder.glob(".*.tmp"):
-                unfinished.unlink()
+                with suppress(OSError):
+                    unfinished.unlink()
         for folder in self._others():
-            with suppress(FileNotFoundError):  # another process has just removed it
+            if not re.fullmatch(rf"{self.stage}(-[0-9a-f]{{16}}){{1,2}}", folder.name):
+                continue  # not made by this project
+            with suppress(OSError, InputError):  # just removed by another process, or of another user
                 lock = Lock(folder / "lock")
                 if time.time() - folder.stat().st_mtime > KEPT and lock.acquire():
+                    print(f"{self.stage}: removes {folder}, a state that is older than a week", file=sys.stderr)
                     shutil.rmtree(folder, ignore_errors=True)
                     lock.release()
 
@@ -133,11 +138,17 @@ class Checkpoint:
         candidates = []
         for folder in self._others():
             try:
-                there = json.loads((folder / "run.json").read_text(encoding="utf-8"))
                 written = (folder / "state.pt").stat().st_mtime
-            except (OSError, ValueError):
+            except OSError:
                 continue
-            differing = sorted(name for name in self.identity | there if self.identity.get(name) != there.get(name))
+            try:
+                there = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            except (OSError, ValueError, RecursionError):
+                there = None
+            if isinstance(there, dict) and there:
+                differing = sorted(name for name in self.identity | there if self.identity.get(name) != there.get(name))
+            else:
+                differing = ["the version of this project"]
             candidates.append((len(differing), -written, folder, differing))
         if not candidates:
             return ""

@@ -1,11 +1,13 @@
 """The scores of each epoch as DVCLive writes them, for `dvc plots show` and `dvc metrics diff`."""
 
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from dvclive.live import Live
 
+from src.base.errors import InputError
 from src.base.files import locked, named
 from src.compute import processes
 
@@ -24,13 +26,20 @@ def write_history(folder: Path) -> Iterator[Callable[[int, Mapping[str, float]],
         yield lambda _epoch, _scores: None
         return
     # Without these two arguments, DVCLive edits dvc.yaml while DVC runs it, and saves an experiment of its own.
-    with locked(folder), Live(str(folder), dvcyaml=None, save_dvc_exp=False) as live:
+    with locked(folder):
+        try:
+            with named(folder):
+                live = Live(str(folder), dvcyaml=None, save_dvc_exp=False)
+        except sqlite3.Error as error:
+            raise InputError(f"{folder}: DVC cannot write its state ({error}); free space, then try again") from None
 
         def log(epoch: int, scores: Mapping[str, float]) -> None:
             with named(folder):
                 live.step = epoch
                 for name, value in scores.items():
                     live.log_metric(name, value)
-                live.make_summary()
+                live.make_summary()  # type: ignore[no-untyped-call]
 
         yield log
+        with named(folder):  # not after an exception, which another one would hide
+            live.end()  # type: ignore[no-untyped-call]

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from src.base.errors import InputError, out_of_memory
 from src.compute import processes
 from src.compute.runtime import Runtime
 from src.compute.seeds import seed_of
@@ -36,7 +37,7 @@ def fit(
     checkpoint: Checkpoint,
     log: Callable[[int, Scores], None],
     name: str,
-) -> None:
+) -> "States":
     """Train `network` on the device of `runtime`, from its current weights or from the state of an interrupted run.
 
     With several processes, each of them calls this. They train one network and get the same scores.
@@ -48,8 +49,11 @@ def fit(
             `epochs` 0 it is called once, for epoch 0, with the scores of the untrained network.
         name: of the stage, for messages.
 
+    Returns:
+        what writes the state of the run: the run is complete, its outputs are not written yet.
+
     Raises:
-        InputError: the loss is not finite.
+        InputError: the loss is not finite, or the state on disk is not one of this run.
         KeyboardInterrupt: Ctrl-C or SIGTERM. The run first ends its step and writes its state. The message says what
             is kept. A second signal stops at once.
     """
@@ -60,7 +64,12 @@ def fit(
         error=f"{checkpoint.folder}: the processes do not see the same training state there; machines that train "
         "together need the same code, parameters and data, and must share this folder",
     ):
-        run.load_state_dict(state)
+        try:
+            run.load_state_dict(state)
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            if line := out_of_memory(error):
+                raise line from None
+            raise InputError(f"{checkpoint.path}: not a state of this run; remove it to start again") from None
         del state  # it is as large as network and optimizer together
     for epoch, scores in enumerate(run.history, start=1):
         log(epoch, scores)
@@ -97,6 +106,7 @@ def fit(
         raise KeyboardInterrupt(f"{name}: stopped; kept: {kept}; give the same command again to continue") from None
     finally:
         progress.close()
+    return states
 
 
 class States:

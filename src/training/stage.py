@@ -46,7 +46,7 @@ def train_stage(
         network = runtime.place(start(train.format))
         print(f"{name}: network {network.letter} on {runtime}")
         with write_history(paths.results) as log:
-            fit(
+            states = fit(
                 network,
                 train,
                 validation,
@@ -58,7 +58,12 @@ def train_stage(
                 name=name,
             )
         if processes.is_first():
-            model_file.save(paths.model, model_file.Model(network, train.format))
+            try:
+                model_file.save(paths.model, model_file.Model(network, train.format))
+            except KeyboardInterrupt:
+                states.save()
+                kept = f"{name}: stopped; kept: {states.kept}; give the same command again to continue"
+                raise KeyboardInterrupt(kept) from None
             checkpoint.remove()
 
     launch.on_each_device(params.runtime.devices, work)

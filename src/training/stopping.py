@@ -24,7 +24,7 @@ class StopRequest:
         return bool(self.signal)
 
     def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             handler = signal.getsignal(number)
             if callable(handler):  # else the process ignores the signal, or dies from it
                 self._handlers[number] = handler

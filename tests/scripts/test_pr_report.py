@@ -165,3 +165,23 @@ def test_two_cut_tables_fit_into_a_comment(count: int, value: str) -> None:
     text = pr_report.shorten(table(count, value), ["Parameter", "main"])
     assert len(text) < 31_000
     assert f"Cut: {count - len(rows(text))} more rows." in text
+
+
+@pytest.mark.parametrize(
+    ("file", "behind"), [("train.sh", "train, evaluate"), ("raw.txt", "prepare, train, evaluate, count")]
+)
+def test_a_deleted_dependency_is_behind(clone: Path, file: str, behind: str) -> None:
+    (clone / file).unlink()
+    assert f"a `dvc repro` would run {behind}. " in run(clone, "main").stdout
+
+
+def test_a_base_that_cannot_be_read_is_said(clone: Path) -> None:
+    """The pull request repairs it."""
+    pipeline = (clone / "dvc.yaml").read_text()
+    (clone / "dvc.yaml").write_text("stages: [\n")
+    (clone / "loop").symlink_to("loop")
+    commit(clone, "broken")
+    (clone / "dvc.yaml").write_text(pipeline)
+    result = run(clone, "broken")
+    assert result.returncode == 0, result.stderr
+    assert "Compared with `broken`. `broken` cannot be read: DVC failed: unable to read: 'dvc.yaml'" in result.stdout

@@ -214,3 +214,30 @@ def test_a_damaged_state_is_one_line(tmp_path: Path, damage: int) -> None:
     with pytest.raises(InputError, match="not a training state") as error:
         state.load()
     assert "\n" not in str(error.value)
+
+
+def test_what_the_project_did_not_make_is_kept_and_what_it_removes_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = given_up(tmp_path, setting="lr 3")
+    mine = [tmp_path / ".checkpoints" / name for name in (f"{old}.bak", "train-notes", "train-0123.tar.gz")]
+    for folder in mine:
+        folder.mkdir()
+    week = time.time() - module.KEPT - 60
+    for folder in (*mine, tmp_path / ".checkpoints" / old):
+        os.utime(folder, (week, week))
+    checkpoint(tmp_path).load()
+    assert all(folder.exists() for folder in mine)
+    assert f"{old}, a state that is older than a week" in capsys.readouterr().err
+    assert states(tmp_path) == set()
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"null", b"5", b"\xff\xfe", b"[" * 100_000, None])
+def test_a_state_of_an_unknown_run_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
+) -> None:
+    """As of an earlier version of the project, which wrote no run.json."""
+    file = tmp_path / ".checkpoints" / given_up(tmp_path, setting="lr 2") / "run.json"
+    file.unlink() if content is None else file.write_bytes(content)
+    assert checkpoint(tmp_path).load() is None
+    assert "differs in the version of this project; it is kept until 20" in capsys.readouterr().err
