@@ -37,7 +37,15 @@ PARAMS = TrainingParams(
     batch_size=16,
     optimizer=OptimizerParams(name="adam", lr=1e-3, momentum=0.0, weight_decay=0.0, eps=1e-8),
     schedule=ScheduleParams(name="constant", patience=0),
-    runtime=RuntimeParams(device="cpu", precision="fp32", deterministic=True, compile=False, devices=1, threads="auto"),
+    runtime=RuntimeParams(
+        device="cpu",
+        precision="fp32",
+        convolution="auto",
+        deterministic=True,
+        compile=False,
+        devices=1,
+        threads="auto",
+    ),
 )
 
 

@@ -19,6 +19,7 @@ from torch import nn
 from src.base.errors import InputError
 from src.base.params import Section
 from src.compute import processes
+from src.compute.winograd import Conv3x3
 
 
 def _auto_or_number(value: Any) -> int | Literal["auto"]:
@@ -33,12 +34,21 @@ class RuntimeParams(Section):
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "bf16", "fp16", "fp32"]
     deterministic: bool
+    convolution: Literal["auto", "library", "winograd"]
     compile: bool
     devices: Annotated[int, Field(ge=1, le=64)]
     threads: Annotated[int | Literal["auto"], PlainValidator(_auto_or_number)]
 
 
-REFERENCE = RuntimeParams(device="cpu", precision="fp32", deterministic=True, compile=False, devices=1, threads="auto")
+REFERENCE = RuntimeParams(
+    device="cpu",
+    precision="fp32",
+    convolution="library",
+    deterministic=True,
+    compile=False,
+    devices=1,
+    threads="auto",
+)
 """For measurements that must not depend on the device."""
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -54,15 +64,20 @@ class Runtime:
         device: of data and weights.
         dtype: of matrix products and convolutions; weights and sums stay float32.
         compile: whether networks are compiled before training.
+        winograd: whether 3 x 3 convolutions use Winograd's algorithm where it is faster.
     """
 
     device: torch.device
     dtype: torch.dtype
     compile: bool
+    winograd: bool = False
 
     def place(self, network: Network) -> Network:
         """Move a network to the device, in channels-last memory, the layout that tensor cores read fastest."""
         network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for layer in network.modules():
+            if isinstance(layer, Conv3x3):
+                layer.winograd = self.winograd
         if self.compile:
             network.compile()
         return network
@@ -86,8 +101,9 @@ def start_runtime(params: RuntimeParams) -> Runtime:
     When `params` leave the device open and there is a GPU that cannot be used, a line on stderr says why.
 
     Raises:
-        InputError: `params` ask for a GPU that does not exist or cannot be used, for more GPUs than there are, or for
-            a compiler that does not work; or the processes cannot be connected.
+        InputError: `params` ask for a GPU that does not exist or cannot be used, for more GPUs than there are, for a
+            compiler that does not work, or for Winograd's algorithm where there is none; or the processes cannot be
+            connected.
     """
     _set_determinism(params)  # before anything else: NCCL, cuBLAS and the compiler look at it when they start
     # Vanishing activations become denormal numbers, which some processors add many times more slowly.
@@ -107,7 +123,7 @@ def start_runtime(params: RuntimeParams) -> Runtime:
     torch.set_num_threads(threads)
     if problem and processes.is_first():
         print(f"runtime.device: auto: the GPU cannot be used ({problem}); the CPU is used", file=sys.stderr)
-    return Runtime(device, dtype, params.compile)
+    return Runtime(device, dtype, params.compile, _use_winograd(params, device, dtype))
 
 
 def _set_determinism(params: RuntimeParams) -> None:
@@ -167,6 +183,15 @@ def _gpu_problem(device: torch.device) -> str:
 
 def _first_sentence(message: object) -> str:
     return (str(message).strip().splitlines() or [""])[0].split(". ")[0].rstrip(".")
+
+
+def _use_winograd(params: RuntimeParams, device: torch.device, dtype: torch.dtype) -> bool:
+    possible = device.type == "cpu" and dtype == torch.float32 and not params.compile
+    if params.convolution == "winograd" and not possible:
+        raise InputError(
+            "params.yaml: runtime.convolution: 'winograd': it needs a CPU, fp32 and runtime.compile: false; use auto"
+        )
+    return params.convolution != "library" and possible
 
 
 def _check_compiler(device: torch.device) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from src.base.errors import InputError
 from src.base.tensors import without_autocast
+from src.compute.winograd import Conv3x3
 
 Letter = Literal["A", "A-LRN", "B", "C", "D", "E"]
 
@@ -61,7 +62,9 @@ class VGG(nn.Sequential):
                     layers[f"lrn{block}"] = LocalResponseNorm()
                     continue
                 size, width = (int(number) for number in layer.removeprefix("conv").split("-"))
-                layers[f"conv{block}_{index}"] = nn.Conv2d(channels, width, size, padding=size // 2)
+                layers[f"conv{block}_{index}"] = (
+                    Conv3x3(channels, width) if size == 3 else nn.Conv2d(channels, width, size)
+                )
                 layers[f"relu{block}_{index}"] = nn.ReLU(inplace=True)
                 channels = width
             layers[f"pool{block}"] = nn.MaxPool2d(2)

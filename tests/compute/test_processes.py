@@ -42,14 +42,14 @@ def test_two_processes_follow_one(tmp_path: Path) -> None:
     assert len(gradients) == 2 * 11
     for name, gradient in gradients.items():
         assert gradient.norm() > 1e-4, name
-        assert (others[name] - gradient).norm() < 1e-5 * gradient.norm(), name
+        assert (others[name] - gradient).norm() < 5e-5 * gradient.norm(), name
     assert len(one["losses"]) == 8
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
     assert two["parts"] == [12, 14]  # images of two epochs: each image is seen by one of the two
     assert len(set(two["weights"])) == 1
     assert two["validation"] == pytest.approx(one["validation"], rel=1e-5)
     for logits, expected in zip(two["logits"], one["logits"], strict=True):
-        assert logits == pytest.approx(expected, rel=1e-3, abs=1e-5)
+        assert logits == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 64, 257])

@@ -38,9 +38,9 @@ LOSSES: dict[tuple[Letter, str], list[float]] = {
 }
 
 
-def losses(letter: Letter, optimizer: OptimizerParams) -> list[float]:
+def losses(letter: Letter, optimizer: OptimizerParams, convolution: str = "library") -> list[float]:
     """Of ten batches of 16: kaiming, dropout and all augmentations, fp32."""
-    runtime = start_runtime(REFERENCE)
+    runtime = start_runtime(REFERENCE.model_copy(update={"convolution": convolution}))
     params = PARAMS.model_copy(update={"optimizer": optimizer, "augment": ALL})
     data = coloured_squares(160)
     data = replace(data, format=replace(FORMAT, resize=40))
@@ -50,10 +50,11 @@ def losses(letter: Letter, optimizer: OptimizerParams) -> list[float]:
     return [float(loss) for loss in run.meter.losses]
 
 
+@pytest.mark.parametrize("convolution", ["library", "winograd"])
 @pytest.mark.parametrize(("letter", "name"), LOSSES)
-def test_the_first_ten_losses(letter: Letter, name: str) -> None:
+def test_the_first_ten_losses(letter: Letter, name: str, convolution: str) -> None:
     optimizer = ADAM if name == "adam" else SGD
-    assert losses(letter, optimizer) == pytest.approx(LOSSES[letter, name], rel=1e-5)
+    assert losses(letter, optimizer, convolution) == pytest.approx(LOSSES[letter, name], rel=1e-5)
 
 
 def test_a_small_shift_of_training_is_seen() -> None:
