@@ -1,6 +1,6 @@
 """Measure how fast this project trains, next to two other ways and the limits of the machine.
 
-    python -m benchmarks
+    python -m benchmarks [--fp32]
 
 Run nothing else on the machine at the same time. The program prints progress on stderr and the result on stdout. It
 also writes the result into docs/benchmarks.md.
@@ -9,8 +9,8 @@ also writes the result into docs/benchmarks.md.
 import argparse
 
 from benchmarks import machine, report
-from benchmarks.comparison import compare
-from benchmarks.ways import cases
+from benchmarks.comparison import compare, compare_forward
+from benchmarks.ways import cases, forward_cases
 from scripts.markdown import insert
 from src.base import cli
 
@@ -19,11 +19,14 @@ ROUNDS = {32: 5, 224: 3}
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    comparisons = [compare(case, ROUNDS[case.side]) for case in cases()]
-    text = report.page(machine.describe(), ROUNDS, comparisons)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fp32", action="store_true", help="no bf16, also where the hardware has it")
+    fp32 = parser.parse_args().fp32
+    comparisons = [compare(case, ROUNDS[case.side]) for case in cases(fp32)]
+    forward = {case: compare_forward(case, ROUNDS[case.side]) for case in forward_cases(fp32)}
+    text = report.page(machine.describe(), ROUNDS, comparisons, forward)
     print(text)
-    insert(report.PAGE, machine.device().type, text)
+    insert(report.PAGE, machine.device().type + (" fp32" if fp32 else ""), text)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import statistics
 import sys
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from operator import attrgetter
@@ -10,7 +9,7 @@ from time import perf_counter
 
 from benchmarks.limits import Copy, MatrixProduct
 from benchmarks.machine import synchronize
-from benchmarks.ways import WAYS, Case, Way
+from benchmarks.ways import Case, Forward, Way, ways_of
 from benchmarks.workers import Worker, interleave, peak_memory
 
 PARTS_STEPS = 3
@@ -52,9 +51,10 @@ class Comparison:
     parts: dict[str, float]
 
 
-def compare(case: Case, rounds: int, ways: Mapping[str, Callable[[Case], Way]] = WAYS) -> Comparison:
-    """Measure all ways and limits in turns. `ways` must contain "project", whose parts are measured too."""
+def compare(case: Case, rounds: int) -> Comparison:
+    """Measure all ways and limits in turns, and the parts of a step of this project."""
     print(case, file=sys.stderr)
+    ways = ways_of(case)
     with ExitStack() as stack:
         workers = {name: stack.enter_context(closing(Worker(way, case))) for name, way in ways.items()}
         precisions = {name: worker.ask(attrgetter("precision")) for name, worker in workers.items()}
@@ -70,6 +70,16 @@ def compare(case: Case, rounds: int, ways: Mapping[str, Callable[[Case], Way]] =
             statistics.median(rates["copy"]),
             workers["project"].ask(parts, PARTS_STEPS),
         )
+
+
+def compare_forward(case: Case, rounds: int) -> dict[str, float]:
+    """Images/s of the forward passes of all ways, medians."""
+    print(f"{case}, forward", file=sys.stderr)
+    with ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(closing(Worker(Forward, way, case))) for name, way in ways_of(case).items()
+        }
+        return {name: statistics.median(rates) for name, rates in interleave(workers, rounds).items()}
 
 
 def parts(way: Way, steps: int) -> dict[str, float]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from benchmarks.comparison import Comparison
 from benchmarks.flops import parameters, training_flops
+from benchmarks.ways import Case
 from scripts.markdown import table
 
 PAGE = Path("docs", "benchmarks.md")
@@ -13,11 +14,16 @@ ADAM_BYTES = 7 * 4
 """Per weight, in float32: Adam reads weight, gradient and two moments, and writes the weight and both moments."""
 
 
-def page(machine: str, rounds: Mapping[int, int], comparisons: Sequence[Comparison]) -> str:
-    """The text for one kind of machine: a description and three tables."""
+def page(
+    machine: str,
+    rounds: Mapping[int, int],
+    comparisons: Sequence[Comparison],
+    forward: Mapping[Case, Mapping[str, float]],
+) -> str:
+    """The text for one kind of machine: a description and four tables."""
     counts = " and ".join(f"{count} at {side} px" for side, count in rounds.items())
     heading = f"{machine}. A rate is the median of n rounds, n = {counts}, with the lowest and the highest."
-    return "\n\n".join([heading, training(comparisons), limits(comparisons), parts(comparisons)])
+    return "\n\n".join([heading, training(comparisons), inference(forward), limits(comparisons), parts(comparisons)])
 
 
 def training(comparisons: Sequence[Comparison]) -> str:
@@ -41,6 +47,17 @@ def training(comparisons: Sequence[Comparison]) -> str:
                     f"{result.peak / 1e9:.2f}",
                 ]
             )
+    return table(header, rows)
+
+
+def inference(forward: Mapping[Case, Mapping[str, float]]) -> str:
+    """Rates of forward passes alone, one row per case and way."""
+    header = ["forward passes", "way", "images/s", *(f"x {baseline}" for baseline in BASELINES)]
+    rows = [
+        [str(case), way, f"{rate:.4g}", *(f"{rate / rates[baseline]:.2f}" for baseline in BASELINES)]
+        for case, rates in forward.items()
+        for way, rate in rates.items()
+    ]
     return table(header, rows)
 
 

@@ -24,6 +24,7 @@ from src.compute.seeds import seed_of
 from src.images.batches import shuffled
 from src.images.dataset import Dataset
 from src.images.format import ImageFormat
+from src.networks.memory import inference_batch
 from src.networks.vgg import Letter
 from src.training.loop import LOOK_EVERY, check_losses
 from src.training.run import Run, TrainingParams
@@ -38,11 +39,21 @@ MEAN = (0.5, 0.4, 0.3)
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained: a network of table 1, on images of side x side pixels, in batches of this many images."""
+    """What is trained: a network of table 1, on images of side x side pixels, in batches of this many images.
+
+    Attributes:
+        fp32: whether every way computes in fp32, also where the hardware multiplies bf16 natively.
+    """
 
     network: Letter
     side: int
     batch: int
+    fp32: bool = False
+
+    @property
+    def precision(self) -> str:
+        """A key of `DTYPES`, of the ways that choose the fastest precision."""
+        return "bf16" if not self.fp32 and native_dtype(device()) == torch.bfloat16 else "fp32"
 
     @property
     def resize(self) -> int:
@@ -53,10 +64,18 @@ class Case:
         return f"{ {'A': 'VGG11', 'D': 'VGG16'}[self.network] }, {self.side} px, batch {self.batch}"
 
 
-def cases() -> list[Case]:
-    """Both networks at both sizes. On a CPU, batches of large images are smaller."""
+def cases(fp32: bool = False) -> list[Case]:
+    """Both networks at both sizes, and small batches. On a CPU, batches of large images are smaller."""
     at_224 = 256 if device().type == "cuda" else 16
-    return [Case("A", 32, 256), Case("D", 32, 256), Case("A", 224, at_224), Case("D", 224, at_224)]
+    sizes: list[tuple[Letter, int, int]] = [
+        *(("A", 32, 256), ("D", 32, 256), ("D", 32, 32), ("A", 224, at_224), ("D", 224, at_224))
+    ]
+    return [Case(*size, fp32) for size in sizes]
+
+
+def forward_cases(fp32: bool = False) -> list[Case]:
+    """VGG16 at both sizes, in the batches of `evaluate`."""
+    return [Case("D", side, inference_batch(side), fp32) for side in (32, 224)]
 
 
 def synthetic(case: Case) -> Dataset:
@@ -155,7 +174,7 @@ class Reference(Way):
 
     def __init__(self, case: Case) -> None:
         super().__init__(case)
-        self.precision = "bf16" if native_dtype(device()) == torch.bfloat16 else "fp32"
+        self.precision = case.precision
         self.network = torchvision_network(case).to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-4)
         self.data = synthetic(case).to(device())
@@ -186,10 +205,13 @@ def torchvision_network(case: Case) -> nn.Module:
 class Project(Way):
     """This project as `dvc repro` trains on one device, with params.yaml but for the sizes of images and batches."""
 
+    convolution = "auto"
+
     def __init__(self, case: Case) -> None:
         super().__init__(case)
         params = load(TrainingParams)
-        runtime = start_runtime(params.runtime.model_copy(update={"devices": 1}))
+        changes = {"devices": 1, "convolution": self.convolution} | ({"precision": "fp32"} if case.fp32 else {})
+        runtime = start_runtime(params.runtime.model_copy(update=changes))
         self.precision = next(name for name, dtype in DTYPES.items() if dtype == runtime.dtype)
         dataset = synthetic(case).to(runtime.device)
         self.run = Run(runtime.place(params.build(case.network, dataset.format)), params, runtime)
@@ -212,4 +234,40 @@ class Project(Way):
             check_losses(self.run)
 
 
-WAYS: dict[str, Callable[[Case], Way]] = {"usual": Usual, "reference": Reference, "project": Project}
+class Library(Project):
+    """This project with the convolutions of PyTorch's library everywhere."""
+
+    convolution = "library"
+
+
+WAYS: dict[str, Callable[[Case], Way]] = {
+    "usual": Usual,
+    "reference": Reference,
+    "library": Library,
+    "project": Project,
+}
+
+
+def ways_of(case: Case) -> dict[str, Callable[[Case], Way]]:
+    """The ways that differ on this case. The project has convolutions of its own only on a CPU in fp32."""
+    own = device().type == "cpu" and case.precision == "fp32"
+    return {name: way for name, way in WAYS.items() if own or name != "library"}
+
+
+class Forward:
+    """The forward passes of a way, without gradients, on one batch.
+
+    Attributes:
+        work: images per step.
+    """
+
+    def __init__(self, way: Callable[[Case], Way], case: Case) -> None:
+        self.way, self.work = way(case), float(case.batch)
+        self.precision = self.way.precision
+        self.images, _ = self.way.batch()
+        self.way.network.eval()
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        with torch.autocast(device().type, torch.bfloat16, enabled=self.precision == "bf16"):
+            self.way.network(self.images)

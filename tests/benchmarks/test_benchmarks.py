@@ -17,7 +17,18 @@ from benchmarks import report, ways
 from benchmarks.comparison import Comparison, Result, parts
 from benchmarks.flops import parameters, training_flops
 from benchmarks.machine import device
-from benchmarks.ways import Case, PilImages, Project, Reference, Usual, Way, synthetic, torchvision_network
+from benchmarks.ways import (
+    Case,
+    Forward,
+    Library,
+    PilImages,
+    Project,
+    Reference,
+    Usual,
+    Way,
+    synthetic,
+    torchvision_network,
+)
 from benchmarks.workers import Worker, interleave, peak_memory
 from src.images.transforms import prepare
 from src.networks.initialization import initialize
@@ -57,7 +68,7 @@ def test_flops_are_those_of_the_layers(network: Letter, side: int) -> None:
 def test_all_ways_train_the_same_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """From equal weights, without dropout, the losses before and after a step are equal. Each way has batches."""
     monkeypatch.chdir("tests")  # its params.yaml has the settings of Adam that the other ways have
-    trained: list[Way] = [Project(SMALL), Reference(SMALL), Usual(SMALL)]
+    trained: list[Way] = [Project(SMALL), Library(SMALL), Reference(SMALL), Usual(SMALL)]
     initialize(trained[0].network, "kaiming", 0.01)
     weights = [weight.clone() for weight in trained[0].network.parameters()]
     images, labels = trained[0].batch()
@@ -79,6 +90,17 @@ def test_all_ways_train_the_same_network(monkeypatch: pytest.MonkeyPatch) -> Non
         images, labels = way.batch()
         assert (images.shape, labels.shape) == ((4, 3, 32, 32), (4,))
         assert all(seconds > 0 for seconds in parts(way, 1).values())  # the batch is one of the second epoch
+
+
+@pytest.mark.usefixtures("few_images")
+def test_forward_passes_are_those_of_the_way() -> None:
+    forward = Forward(Project, SMALL)
+    assert not forward.way.network.training
+    outputs: list[Tensor] = []
+    forward.way.network.register_forward_hook(lambda _network, _images, output: outputs.append(output))
+    forward.step()
+    assert outputs[0].shape == (SMALL.batch, 10)
+    assert not outputs[0].requires_grad
 
 
 @pytest.mark.parametrize("network", ["A", "D"])
@@ -179,7 +201,9 @@ def cells(table: str, row: str) -> list[str]:
 
 def test_tables_hold_what_was_measured() -> None:
     comparisons = [comparison(network, side) for side in (32, 224) for network in ("A", "D")]
-    for table in (report.training(comparisons), report.limits(comparisons), report.parts(comparisons)):
+    forward = report.inference({SMALL: {"usual": 1.0, "reference": 2.0, "project": 3.0}})
+    assert cells(forward, "VGG11, 32 px, batch 4 | project") == ["3", "3.00", "1.50"]
+    for table in (report.training(comparisons), report.limits(comparisons), report.parts(comparisons), forward):
         assert len({line.count("|") for line in table.splitlines()}) == 1
     flops = 8 * training_flops("D", 224) / 1e12
     expected = ["8", "7-9", "4.00", "2.00", f"{flops:.3g}", f"{flops / 4:.0%}", "1.00"]
@@ -190,7 +214,7 @@ def test_tables_hold_what_was_measured() -> None:
     assert cells(report.parts(comparisons), "VGG11, 32 px, batch 16") == expected
 
 
-@pytest.mark.parametrize("name", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", ["cpu", "cpu fp32", "cuda"])
 def test_the_page_has_a_place_for_each_result(name: str) -> None:
     page = report.PAGE.read_text(encoding="utf-8")
     assert page.count(f"<!-- {name} -->\n") == page.count(f"<!-- /{name} -->\n") == 1
@@ -203,7 +227,8 @@ def test_a_benchmark_ends_on_the_page(
     page = tmp_path / "page.md"
     page.write_text(f"before\n<!-- {device().type} -->\nold\n<!-- /{device().type} -->\nafter\n", encoding="utf-8")
     monkeypatch.setattr(report, "PAGE", page)
-    monkeypatch.setattr(benchmark, "cases", lambda: [SMALL])
+    monkeypatch.setattr(benchmark, "cases", lambda _fp32: [SMALL])
+    monkeypatch.setattr(benchmark, "forward_cases", lambda _fp32: [SMALL])
     monkeypatch.setattr(benchmark, "ROUNDS", {32: 1})
     monkeypatch.setattr("benchmarks.workers.BLOCK_SECONDS", 1e-6)
     monkeypatch.setattr("sys.argv", ["benchmarks"])
@@ -213,5 +238,6 @@ def test_a_benchmark_ends_on_the_page(
     assert text.endswith("after\n")
     assert "old" not in text
     assert capsys.readouterr().out.strip() in text
-    for way in ways.WAYS:
+    for way in ways.ways_of(SMALL):
         assert text.count(f"| VGG11, 32 px, batch 4 | {way}, ") == 1
+        assert text.count(f"| VGG11, 32 px, batch 4 | {way} |") == 1
