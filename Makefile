@@ -22,9 +22,10 @@ setup: $(READY) ## make .venv with the exact packages of requirements.txt
 # .venv is a link, it empties what the link points to.
 $(READY): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12")'
+	@echo "Installing the packages of requirements.txt into .venv, most of it PyTorch: 6 GB on disk, a few minutes"
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	.venv/bin/python -m pip install $(if $(CI),--quiet) --disable-pip-version-check -r requirements.txt
 	.venv/bin/python -c "$$ON_PATH"
 	cp requirements.txt $(READY)
 
