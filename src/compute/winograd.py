@@ -77,14 +77,16 @@ def faster(shape: torch.Size, width: int) -> bool:
 
     A rule by shape alone, so that each run computes the same bytes. It was measured on two cores of Zen 4, with AVX2
     and with AVX-512 (docs/benchmarks.md). With few tiles, most time goes into transforming the weights. With few
-    channels, most time goes into transforming the tiles. The backward pass gains more than the forward pass.
+    channels, most time goes into transforming the tiles. Then only the backward pass gains, and with AVX-512 not even
+    that, because there the library is faster.
     """
     count, channels, height, width_in = shape
     if (height, width_in) == (2, 2):
         enough = count >= 16
     else:
         enough = count * -(-height // F4.tile) * -(-width_in // F4.tile) >= 64
-    return enough and channels * width >= 64 * (64 if torch.is_grad_enabled() else 128)
+    backward = torch.is_grad_enabled() and not torch.cpu._is_avx512_supported()
+    return enough and channels * width >= 64 * (64 if backward else 128)
 
 
 class Convolution(torch.autograd.Function):

@@ -169,13 +169,18 @@ def test_inference_before_training() -> None:
         ((0, 512, 28, 28), 512, False),  # a process without a part in a small batch
     ],
 )
-def test_the_rule(shape: tuple[int, ...], width: int, expected: bool) -> None:
+def test_the_rule(shape: tuple[int, ...], width: int, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: False)
     assert faster(torch.Size(shape), width) == expected
 
 
-def test_a_forward_pass_alone_gains_nothing_with_64_channels() -> None:
-    with torch.no_grad():
-        assert not faster(torch.Size((256, 64, 32, 32)), 64)
+@pytest.mark.parametrize(
+    ("avx512", "training", "expected"), [(False, True, True), (False, False, False), (True, True, False)]
+)
+def test_layers_of_64_channels(monkeypatch: pytest.MonkeyPatch, avx512: bool, training: bool, expected: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: avx512)
+    with torch.set_grad_enabled(training):
+        assert faster(torch.Size((256, 64, 32, 32)), 64) == expected
         assert faster(torch.Size((256, 64, 16, 16)), 128)
 
 
