@@ -3,7 +3,7 @@
 Lavin & Gray (2015), arXiv:1509.09308. The output is cut into tiles of m x m. A tile needs (m + 2)^2 products for each
 pair of channels instead of 9 m^2: 36 instead of 144 for m = 4. Small matrices carry a tile of the input and the weights
 to `points` x `points` numbers each. One matrix product for each of these points sums over the channels, and another
-small matrix carries the sums to the tile of the output. All products are exact up to rounding.
+small matrix carries the sums to the tile of the output. The result is that of a convolution, up to rounding.
 
 Two things decide the speed. The work is done in chunks that the processor's cache can hold. And memory is used again:
 to get new memory from the system takes longer than to fill it.
@@ -75,10 +75,10 @@ class Conv3x3(nn.Conv2d):
 def faster(shape: torch.Size, width: int) -> bool:
     """Whether Winograd's algorithm is faster than the library for images [N, C, H, W] and `width` channels of output.
 
-    A rule by shape alone, so that each run computes the same bytes. It was measured on two cores of Zen 4, with AVX2
-    and with AVX-512 (docs/benchmarks.md). With few tiles, most time goes into transforming the weights. With few
-    channels, most time goes into transforming the tiles. Then only the backward pass gains, and with AVX-512 not even
-    that, because there the library is faster.
+    A rule, not a timing, so that each run on a machine computes the same bytes. It was measured on two cores of Zen 4,
+    with AVX2 and with AVX-512 (docs/benchmarks.md). With few tiles, most time goes into transforming the weights. With
+    few channels, most time goes into transforming the tiles. Then only the backward pass gains. With AVX-512 not even
+    that gains, because there the library is faster.
     """
     count, channels, height, width_in = shape
     if (height, width_in) == (2, 2):
@@ -120,7 +120,7 @@ class Convolution(torch.autograd.Function):
         turned, filters = how.weights.flip(1), how.outputs.T.contiguous()
         weights = transformed_weights(turned, weight).transpose(0, 1)  # [points^2, K, C]
         of_images = empty(*images.shape)
-        sums = torch.zeros(weights.shape, device="cpu")
+        sums = scratch("sums", *weights.shape).zero_()
         for some, rows in chunks(how, gradient.shape, weights):
             tiles = load(how.inputs, gradients[some], rows, border=1)
             store(how.outputs, products(tiles, weights), last_channels(of_images)[some], rows)

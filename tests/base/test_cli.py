@@ -32,6 +32,12 @@ def test_success() -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
 
 
+def test_a_stage_of_dvc_ends_at_once_and_loses_no_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", "/")
+    result = run("import atexit; atexit.register(time.sleep, 60); print('x' * 100_000)")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "x" * 100_000 + "\n", "")
+
+
 def test_wrong_input_is_one_line() -> None:
     result = run("raise InputError('a: b: wrong')")
     assert (result.returncode, result.stderr) == (1, "error: a: b: wrong\n")
