@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -64,16 +64,19 @@ class Case:
         return f"{ {'A': 'VGG11', 'D': 'VGG16'}[self.network] }, {self.side} px, batch {self.batch}"
 
 
-def cases(fp32: bool = False) -> list[Case]:
+def cases(fp32: bool) -> list[Case]:
     """Both networks at both sizes, and small batches. On a CPU, batches of large images are smaller."""
     at_224 = 256 if device().type == "cuda" else 16
-    sizes: list[tuple[Letter, int, int]] = [
-        *(("A", 32, 256), ("D", 32, 256), ("D", 32, 32), ("A", 224, at_224), ("D", 224, at_224))
+    return [
+        Case("A", 32, 256, fp32),
+        Case("D", 32, 256, fp32),
+        Case("D", 32, 32, fp32),
+        Case("A", 224, at_224, fp32),
+        Case("D", 224, at_224, fp32),
     ]
-    return [Case(*size, fp32) for size in sizes]
 
 
-def forward_cases(fp32: bool = False) -> list[Case]:
+def forward_cases(fp32: bool) -> list[Case]:
     """VGG16 at both sizes, in the batches of `evaluate`."""
     return [Case("D", side, inference_batch(side), fp32) for side in (32, 224)]
 
@@ -118,12 +121,15 @@ class Way:
 
     def learn(self, images: Tensor, labels: Tensor) -> None:
         """Forward pass, backward pass, update of the weights, as in torchvision's training reference."""
-        with torch.autocast(device().type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with self.autocast():
             loss = F.cross_entropy(self.network(images), labels)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         loss.item()
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(device().type, DTYPES[self.precision], enabled=self.precision != "fp32")
 
     def step(self) -> None:
         self.learn(*self.batch())
@@ -205,13 +211,14 @@ def torchvision_network(case: Case) -> nn.Module:
 class Project(Way):
     """This project as `dvc repro` trains on one device, with params.yaml but for the sizes of images and batches."""
 
-    convolution = "auto"
+    changes: ClassVar[dict[str, object]] = {"devices": 1}
+    """Of `runtime` in params.yaml."""
 
     def __init__(self, case: Case) -> None:
         super().__init__(case)
         params = load(TrainingParams)
-        changes = {"devices": 1, "convolution": self.convolution} | ({"precision": "fp32"} if case.fp32 else {})
-        runtime = start_runtime(params.runtime.model_copy(update=changes))
+        precision = {"precision": "fp32"} if case.fp32 else {}
+        runtime = start_runtime(params.runtime.model_copy(update=self.changes | precision))
         self.precision = next(name for name, dtype in DTYPES.items() if dtype == runtime.dtype)
         dataset = synthetic(case).to(runtime.device)
         self.run = Run(runtime.place(params.build(case.network, dataset.format)), params, runtime)
@@ -237,7 +244,7 @@ class Project(Way):
 class Library(Project):
     """This project with the convolutions of PyTorch's library everywhere."""
 
-    convolution = "library"
+    changes: ClassVar[dict[str, object]] = Project.changes | {"convolution": "library"}
 
 
 WAYS: dict[str, Callable[[Case], Way]] = {
@@ -263,11 +270,10 @@ class Forward:
 
     def __init__(self, way: Callable[[Case], Way], case: Case) -> None:
         self.way, self.work = way(case), float(case.batch)
-        self.precision = self.way.precision
         self.images, _ = self.way.batch()
         self.way.network.eval()
 
     @torch.inference_mode()
     def step(self) -> None:
-        with torch.autocast(device().type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with self.way.autocast():
             self.way.network(self.images)

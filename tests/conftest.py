@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from src.compute.runtime import RuntimeParams, cores
+from src.compute.runtime import REFERENCE, cores
 from src.images.augmentation import AugmentParams
 from src.images.dataset import Dataset
 from src.images.format import ImageFormat
@@ -37,15 +37,7 @@ PARAMS = TrainingParams(
     batch_size=16,
     optimizer=OptimizerParams(name="adam", lr=1e-3, momentum=0.0, weight_decay=0.0, eps=1e-8),
     schedule=ScheduleParams(name="constant", patience=0),
-    runtime=RuntimeParams(
-        device="cpu",
-        precision="fp32",
-        convolution="auto",
-        deterministic=True,
-        compile=False,
-        devices=1,
-        threads="auto",
-    ),
+    runtime=REFERENCE.model_copy(update={"convolution": "auto"}),
 )
 
 
@@ -64,7 +56,7 @@ settings.register_profile("short", max_examples=40)
 settings.register_profile("long", max_examples=300)
 settings.load_profile("short")  # `make test-all` takes the long one
 
-LONGEST = ("test_pipeline.py", "test_torture.py", "test_processes.py", "test_golden.py")
+LONGEST = ("test_pipeline.py", "test_torture.py", "test_processes.py", "test_ranks.py", "test_golden.py")
 """The files that take longest, the longest first."""
 
 

@@ -1,4 +1,4 @@
-"""Training in several processes, for test_processes.py: python -m tests.compute.ranks DEVICES FOLDER."""
+"""Training in several processes, for test_ranks.py: python -m tests.compute.ranks DEVICES FOLDER."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from src.base import cli
 from src.compute import launch, processes, winograd
-from src.compute.runtime import start_runtime
+from src.compute.runtime import Runtime, start_runtime
 from src.evaluation.predictions import predict
 from src.images.augmentation import AugmentParams
 from src.images.batches import shuffled
@@ -30,10 +30,16 @@ AUGMENT = AugmentParams(random_crop=True, flip=True, colour_shift=True)
 
 
 def train() -> None:
-    """Write the gradients of the first step by parameter, and losses, weights and predictions after all steps."""
+    """Train with the library's convolutions and with Winograd's."""
     memory.MOST = 7
     winograd.faster = lambda shape, width: shape[0] > 0  # everywhere, although the batches are small
     runtime = start_runtime(PARAMS.runtime.model_copy(update={"devices": DEVICES}))
+    for convolution in ("library", "winograd"):
+        train_with(replace(runtime, winograd=convolution == "winograd"), f"{DEVICES}-{convolution}")
+
+
+def train_with(runtime: Runtime, name: str) -> None:
+    """Write the gradients of the first step by parameter, and losses, weights and predictions after all steps."""
     data = coloured_squares(IMAGES)
     data = replace(data, format=replace(FORMAT, resize=40))
     params = PARAMS.model_copy(update={"optimizer": SGD, "init": "kaiming", "dropout": 0.0})
@@ -46,7 +52,7 @@ def train() -> None:
             parts += len(labels)
             if processes.is_first() and epoch == len(run.meter.losses) == 1:
                 gradients = {name: p.grad.contiguous() for name, p in network.named_parameters() if p.grad is not None}
-                save_file(gradients, FOLDER / f"{DEVICES}.safetensors")
+                save_file(gradients, FOLDER / f"{name}.safetensors")
         losses += [float(loss) for loss in run.meter.losses]
         run.end_epoch({"validation/accuracy": 0.0})
     weights = hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in network.parameters())).hexdigest()
@@ -58,7 +64,7 @@ def train() -> None:
         "logits": predict(network, coloured_squares(30, seed=2), runtime, batch=7).tolist(),
     }
     if processes.is_first():
-        (FOLDER / f"{DEVICES}.json").write_text(json.dumps(result), encoding="utf-8")
+        (FOLDER / f"{name}.json").write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
-"""Two processes (Gloo) train what one trains, say one thing when they end, and go on after any end."""
+"""Several processes (Gloo) divide the work, say one thing when they end, and go on after any end."""
 
-import json
 import os
 import re
 import signal
@@ -9,14 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import psutil
 import pytest
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
 
 from src.base.errors import InputError
 from src.compute import processes
@@ -26,30 +22,6 @@ from tests.defaults import DEFAULTS
 from tests.project import works_in
 
 ROOT = Path(__file__).parents[2]
-
-
-def ranks(devices: int, folder: Path) -> tuple[Any, dict[str, Tensor]]:
-    """What tests/compute/ranks.py measures, and the gradients of its first step."""
-    command = [sys.executable, "-m", "tests.compute.ranks", str(devices), str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=300)
-    result = json.loads((folder / f"{devices}.json").read_text(encoding="utf-8"))
-    return result, load_file(folder / f"{devices}.safetensors")
-
-
-def test_two_processes_follow_one(tmp_path: Path) -> None:
-    """VGG11, kaiming, fp32, augmentation, uneven batches, one of them of a single image."""
-    (one, gradients), (two, others) = ranks(1, tmp_path), ranks(2, tmp_path)
-    assert len(gradients) == 2 * 11
-    for name, gradient in gradients.items():
-        assert gradient.norm() > 1e-4, name
-        assert (others[name] - gradient).norm() < 5e-5 * gradient.norm(), name
-    assert len(one["losses"]) == 8
-    assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
-    assert two["parts"] == [12, 14]  # images of two epochs: each image is seen by one of the two
-    assert len(set(two["weights"])) == 1
-    assert two["validation"] == pytest.approx(one["validation"], rel=1e-5)
-    for logits, expected in zip(two["logits"], one["logits"], strict=True):
-        assert logits == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 64, 257])

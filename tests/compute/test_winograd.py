@@ -63,39 +63,31 @@ def results(function: object, images: Tensor, weight: Tensor, bias: Tensor, grad
     return [output.detach(), *torch.autograd.grad(output, inputs, gradient)]
 
 
-def error(found: Tensor, exact: Tensor) -> float:
-    """Root mean square error, divided by the root mean square of the exact values."""
-    return float((found.double() - exact).norm() / exact.norm()) if exact.numel() else 0.0
-
-
-def errors(function: object, *given: Tensor) -> list[float]:
+def errors(function: object, given: list[Tensor], sizes: list[Tensor] | None = None) -> list[float]:
+    """Root mean square errors, divided by the root mean squares of the exact values, or of `sizes`."""
     exact = results(library, *(tensor.double() for tensor in given))
     found = results(function, *given)
     assert [tensor.shape for tensor in found] == [tensor.shape for tensor in exact]
-    return [error(one, other) for one, other in zip(found, exact, strict=True)]
+    return [
+        float((one.double() - other).norm() / size.norm()) if size.numel() else 0.0
+        for one, other, size in zip(found, exact, sizes or exact, strict=True)
+    ]
 
 
 def worst_error(given: list[Tensor]) -> float:
-    """As the largest of `errors`, but divided by the results for the absolute values of all inputs.
+    """The largest error, divided by the results for the absolute values of all inputs.
 
     Where terms of both signs cancel, the exact value is small, and its rounding error is not.
     """
-    exact, sizes = (
-        results(library, *(change(tensor.double()) for tensor in given)) for change in (Tensor.clone, Tensor.abs)
-    )
-    found = results(Convolution.apply, *given)
-    assert [tensor.shape for tensor in found] == [tensor.shape for tensor in exact]
-    return max(
-        float((one - other).norm() / size.norm()) if size.numel() else 0.0
-        for one, other, size in zip(found, exact, sizes, strict=True)
-    )
+    sizes = results(library, *(tensor.double().abs() for tensor in given))
+    return max(errors(Convolution.apply, given, sizes))
 
 
 @pytest.mark.parametrize(("channels", "width", "pixels"), VGG_LAYERS)
 def test_layers_of_vgg(channels: int, width: int, pixels: int) -> None:
     count = 1 if pixels > 28 else 6 if pixels > 4 else 20
     given = values(count, channels, width, pixels, pixels)
-    found, usual = errors(Convolution.apply, *given), errors(library, *given)
+    found, usual = errors(Convolution.apply, given), errors(library, given)
     assert max(found) < 4e-6
     assert all(error < 20 * other for error, other in zip(found, usual, strict=True)), (found, usual)
 
