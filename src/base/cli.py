@@ -12,6 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from src.base.errors import InputError, out_of_memory
+from src.base.messages import say
 
 
 def paths(description: str | None, *names: str) -> argparse.Namespace:
@@ -61,7 +62,7 @@ def run(main: Callable[[], None]) -> NoReturn:
             sys.exit(f"error: {line}")
         raise
     except KeyboardInterrupt as error:
-        print(error.args[0] if error.args else f"stopped by {stopped_by.name}", file=sys.stderr)
+        say(error.args[0] if error.args else f"stopped by {stopped_by.name}")
         sys.exit(128 + stopped_by)
     if os.environ.get("DVC_ROOT"):
         # All is written. Python would take PyTorch apart before it ends, which takes half a second for each stage.

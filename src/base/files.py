@@ -4,7 +4,6 @@ import csv
 import errno
 import io
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from src.base.errors import InputError
+from src.base.messages import say
 
 _LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 """Errors of fsync and close that mean that bytes did not reach the disk."""
@@ -106,7 +106,7 @@ class Lock:
                 raise
             self._unsupported = True
             reason = getattr(error, "strerror", None) or error
-            print(f"{self.path}: cannot be locked here ({reason}); do not start the same work twice", file=sys.stderr)
+            say(f"{self.path}: cannot be locked here ({reason}); do not start the same work twice")
         return True
 
     def release(self) -> None:

@@ -21,6 +21,7 @@ import torch.distributed as dist
 
 from src.base import cli
 from src.base.errors import InputError, out_of_memory
+from src.base.messages import say
 from src.compute import processes
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _start(devices: int) -> None:
         try:
             elastic_launch(config, sys.executable)("-m", stage.name, *sys.argv[1:])
         except SignalException as error:
-            print(_stop_message(Path(folder)) or f"stopped by {error.sigval.name}; {GO_ON}", file=sys.stderr)
+            say(_stop_message(Path(folder)) or f"stopped by {error.sigval.name}; {GO_ON}")
             sys.exit(128 + error.sigval)
         except ChildFailedError as error:
             raise _cause(error.failures, devices) from None

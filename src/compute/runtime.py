@@ -2,7 +2,6 @@
 
 import math
 import os
-import sys
 import warnings
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pydantic import Field, PlainValidator
 from torch import nn
 
 from src.base.errors import InputError
+from src.base.messages import say
 from src.base.params import Section
 from src.compute import processes
 from src.compute.winograd import Conv3x3
@@ -122,7 +122,7 @@ def start_runtime(params: RuntimeParams) -> Runtime:
         dtype, threads = processes.from_first(dtype), min(processes.gather(threads))
     torch.set_num_threads(threads)
     if problem and processes.is_first():
-        print(f"runtime.device: auto: the GPU cannot be used ({problem}); the CPU is used", file=sys.stderr)
+        say(f"runtime.device: auto: the GPU cannot be used ({problem}); the CPU is used")
     return Runtime(device, dtype, params.compile, _use_winograd(params, device, dtype))
 
 

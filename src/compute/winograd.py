@@ -102,9 +102,10 @@ class Convolution(torch.autograd.Function):
         how, pixels = algorithm(images), last_channels(images)
         weights = transformed_weights(how.weights, weight).permute(1, 2, 0)  # [points^2, C, K]
         result = empty(len(images), len(weight), *images.shape[2:])
+        targets = last_channels(result)
         for some, rows in chunks(how, images.shape, weights):
             tiles = load(how.inputs, pixels[some], rows, border=1)
-            store(how.outputs, products(tiles, weights), last_channels(result)[some], rows, bias)
+            store(how.outputs, products(tiles, weights), targets[some], rows, bias)
         return result
 
     @staticmethod
@@ -120,10 +121,11 @@ class Convolution(torch.autograd.Function):
         turned, filters = how.weights.flip(1), how.outputs.T.contiguous()
         weights = transformed_weights(turned, weight).transpose(0, 1)  # [points^2, K, C]
         of_images = empty(*images.shape)
+        targets = last_channels(of_images)
         sums = scratch("sums", *weights.shape).zero_()
         for some, rows in chunks(how, gradient.shape, weights):
             tiles = load(how.inputs, gradients[some], rows, border=1)
-            store(how.outputs, products(tiles, weights), last_channels(of_images)[some], rows)
+            store(how.outputs, products(tiles, weights), targets[some], rows)
             others = load(filters, pixels[some], rows, border=0, name="others")
             torch.baddbmm(sums, tiles.permute(1, 2, 0), others.transpose(0, 1), out=sums)
         of_weight = torch.mm(both_sides(turned).T, sums.flatten(1)).view(3, 3, *weight.shape[:2]).permute(2, 3, 0, 1)

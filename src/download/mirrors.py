@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from src.base.files import Lock, named
+from src.base.messages import say
 from src.download.archives import SourceError, is_html
 
 STALL = 30.0
@@ -50,7 +51,7 @@ def fetch(url: str, folder: Path, accept: Callable[[Path], None]) -> None:
             part.unlink()
             if not again:
                 raise
-            print(f"{shown(url)}: {error}; fetching it once more from the start", file=sys.stderr)
+            say(f"{shown(url)}: {error}; fetching it once more from the start")
         else:
             break
     part.unlink()
@@ -61,7 +62,7 @@ def _receive_patiently(url: str, part: Path) -> None:
         try:
             return _receive(url, part)
         except TransientError as error:
-            print(f"{shown(url)}: {error}; trying again in {pause:g} s", file=sys.stderr)
+            say(f"{shown(url)}: {error}; trying again in {pause:g} s")
             time.sleep(pause)
     return _receive(url, part)
 
@@ -95,7 +96,7 @@ def _receive(url: str, part: Path) -> None:
         if headers.get_content_type() == "text/html" or is_html(chunk):
             raise SourceError("an HTML page instead of the archive")
         size = f"{total / 1e6:.1f} MB" if total is not None else "size unknown"
-        print(f"{shown(url)}: {size}, {have / 1e6:.1f} MB are here already", file=sys.stderr)
+        say(f"{shown(url)}: {size}, {have / 1e6:.1f} MB are here already")
         began, before = time.monotonic(), have
         bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty())
         with named(part), part.open("ab" if have else "wb") as file, bar:
@@ -110,7 +111,7 @@ def _receive(url: str, part: Path) -> None:
     if total is not None and have < total:
         raise TransientError(f"truncated: {have:,} of {total:,} bytes")
     seconds, megabytes = max(time.monotonic() - began, 1e-3), (have - before) / 1e6
-    print(f"{megabytes:.1f} MB in {seconds:.0f} s, {megabytes / seconds:.2f} MB/s", file=sys.stderr)
+    say(f"{megabytes:.1f} MB in {seconds:.0f} s, {megabytes / seconds:.2f} MB/s")
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -180,7 +181,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     """
     lock = Lock(folder / "lock")
     if not lock.acquire():
-        print("another download of this project is running; waiting for its end", file=sys.stderr)
+        say("another download of this project is running; waiting for its end")
         lock.acquire(wait=True)
     try:
         yield

@@ -23,6 +23,7 @@ import torch
 
 from src.base.errors import InputError
 from src.base.files import Lock, atomic_write, make_folder, write_text
+from src.base.messages import say
 from src.compute import processes
 
 KEPT = 7 * 24 * 3600  # seconds after which an unused state is removed
@@ -89,7 +90,7 @@ class Checkpoint:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:  # no state yet, or another process has just completed the same run
             if processes.is_first() and (reason := self._unused()):
-                print(f"{self.stage}: starts from the beginning; {reason}", file=sys.stderr)
+                say(f"{self.stage}: starts from the beginning; {reason}")
             return None
         except Exception as error:  # damaged archives raise exceptions of every kind
             # PyTorch explains at length how to run the code that a pickle may hold.
@@ -129,7 +130,7 @@ class Checkpoint:
             with suppress(OSError, InputError):  # just removed by another process, or of another user
                 lock = Lock(folder / "lock")
                 if time.time() - folder.stat().st_mtime > KEPT and lock.acquire():
-                    print(f"{self.stage}: removes {folder}, a state that is older than a week", file=sys.stderr)
+                    say(f"{self.stage}: removes {folder}, a state that is older than a week")
                     shutil.rmtree(folder, ignore_errors=True)
                     lock.release()
 
