@@ -11,7 +11,7 @@ export USER := $(or $(USER),$(shell id -un 2>/dev/null),$(shell id -u))
 
 READY := .venv/requirements.txt
 
-.PHONY: help setup demo repro experiment study study-list test test-all test-gpu torture bench lint format pr-report lock clean
+.PHONY: help setup demo repro experiment study study-list test test-all test-gpu torture bench lint format pr-report same lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,16 +42,17 @@ export ON_PATH
 demo: $(READY) ## the whole pipeline on built-in digits, offline, on a CPU, in minutes; results in demo/
 	python -m scripts.experiment presets/demo demo
 
-repro: $(READY) ## the pipeline with the values of params.yaml: CIFAR-10 at 224 pixels (wants a GPU)
+repro: $(READY) ## the pipeline with the values of params.yaml: CIFAR-10 at 32 pixels, about an hour on two CPU cores
 	python -m dvc repro
 
-PRESET ?= presets/cpu
-experiment: $(READY) ## a preset as a DVC experiment, results in experiments/: make experiment PRESET=presets/cpu
+experiment: $(READY) ## a preset as a DVC experiment, results in experiments/: make experiment PRESET=presets/paper
+	$(if $(PRESET),,$(error which one? make experiment PRESET=presets/paper; there are: $(wildcard presets/*)))
 	python -m scripts.experiment '$(PRESET)' 'experiments/$(notdir $(PRESET))'
 
+GRID ?= study/grid.yaml
 SCALE ?= presets/study-cpu
-STUDY := python -m study '$(SCALE)' $(if $(ROUNDS),--rounds '$(ROUNDS)')
-study: $(READY) ## run what is left of the study, tables and figures in docs/: make study SCALE=presets/study-gpu ROUNDS=2
+STUDY := python -m study '$(SCALE)' --grid '$(GRID)' $(if $(ROUNDS),--rounds '$(ROUNDS)')
+study: $(READY) ## run what is left of the study, tables and figures in docs/: make study GRID=study/earlier.yaml SCALE=presets/study-32px ROUNDS=1
 	$(STUDY)
 
 study-list: $(READY) ## what of the study is done and what is left
@@ -84,6 +85,9 @@ bench: $(READY) ## training speed against two other ways and the machine's limit
 	python -m benchmarks
 
 BASE ?= main
+same: $(READY) ## whether HEAD computes the same bytes as another commit: make same BASE=main
+	python -m scripts.same '$(BASE)'
+
 pr-report: $(READY) ## what a pull request changes, as Markdown: make pr-report BASE=main
 	@python -m scripts.pr_report '$(BASE)'
 

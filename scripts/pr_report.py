@@ -177,6 +177,10 @@ def lock(now: list[str], before: list[str]) -> str:
         )
         if old:
             verdict += f" Behind before already: {', '.join(old)}."
+        verdict += (
+            " If the change should not change a result, `make same` says whether a small pipeline computes the same "
+            "bytes as before (CONTRIBUTING.md)."
+        )
     return f"### dvc.lock\n\n{verdict}"
 
 

@@ -17,17 +17,18 @@ from src.base.errors import InputError
 from study import figures, table
 from study.grid import Grid, Run, read, runs
 
-GRID, PAGE = Path("study", "grid.yaml"), Path("docs", "study", "cells.md")
+PAGE = Path("docs", "study", "cells.md")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m study", description=__doc__)
     parser.add_argument("scale", type=Path, help="a preset: image size, number of images, epochs")
+    parser.add_argument("--grid", type=Path, default=Path("study", "grid.yaml"), help="default: %(default)s")
     parser.add_argument("--rounds", type=int, metavar="N", help="only the first N rounds of the grid")
     parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
     parser.add_argument("--collect", action="store_true", help="only write tables and figures")
     arguments = parser.parse_args()
-    grid = read(GRID)
+    grid = read(arguments.grid)
     every = runs(grid, arguments.scale, parameters(Path("params.yaml").read_bytes()))
     wanted = [run for run in every if run.round <= (arguments.rounds or len(grid.rounds))]
     if arguments.collect:
@@ -71,7 +72,8 @@ def collect(grid: Grid, wanted: list[Run]) -> list[Run]:
             except (InputError, KeyError, ValueError) as error:  # an experiment of an older pipeline
                 raise InputError(f"{run.name}: experiment {commit[:10]} is unusable, remove it: {error!r}") from None
     insert(PAGE, "cells", table.summary(table.read(table.STUDY)))
-    figures.draw(grid.panels)
+    for scale in dict.fromkeys(run.scale for run in wanted):
+        figures.draw(grid.panels, scale)
     return [run for run in wanted if run.name not in done]
 
 

@@ -15,9 +15,9 @@ DASHED: dict[str, Any] = {"color": "0.4", "linestyle": "--", "linewidth": 1}
 Panels = dict[str, list[str]]  # the cells that each panel compares, by title
 
 
-def draw(panels: Panels) -> None:
-    """Draw the figures of each scale; curves where a run has several epochs."""
-    for scale, rows in group(read(STUDY), "scale").items():
+def draw(panels: Panels, scale: str) -> None:
+    """Draw the figures of a scale that has runs; curves where a run has several epochs."""
+    if rows := group(read(STUDY), "scale").get(scale):
         save(layers(panels, rows), LAYERS.with_name(f"{scale}-layers.png"))
         save(prediction(rows), LAYERS.with_name(f"{scale}-prediction.png"))
         if any(float(row["train_vgg16.epochs"]) > 1 for row in rows):

@@ -1,4 +1,4 @@
-"""Make the runs of the study from study/grid.yaml and a scale. A scale is a preset."""
+"""Make the runs of the study from a grid and a scale. A grid is a file such as study/grid.yaml, a scale is a preset."""
 
 from pathlib import Path
 from typing import Annotated, NamedTuple

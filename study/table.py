@@ -21,9 +21,10 @@ STUDY, CURVES, LAYERS = (Path("docs", name) for name in ("study.csv", "study/cur
 COLUMNS = (
     *("name", "scale", "cell", *VARIED, "commit", "code"),
     *("vgg11_layers_below_eps", "vgg11_predicted", "vgg11_learned"),
-    *("vgg11_final_validation_accuracy", "vgg11_best_validation_accuracy", "vgg11_test_accuracy"),
+    *("vgg11_final_validation_accuracy", "vgg11_best_validation_accuracy", "vgg11_test_accuracy", "vgg11_test_loss"),
     *("layers_below_eps_before_transfer", "layers_below_eps_after_transfer", "steps", "movement", "weakest_signal"),
-    *("predicted", "learned", "final_validation_accuracy", "best_validation_accuracy", "test_accuracy", "error"),
+    *("predicted", "learned", "final_validation_accuracy", "best_validation_accuracy", "test_accuracy", "test_loss"),
+    "error",
 )
 """Of study.csv, one row per run. A column without the name of a network is VGG16's. `commit` is that of the experiment,
 `code` the one from which it ran, `movement` that of all `steps`. `error` says why training ended early."""
@@ -74,7 +75,8 @@ def record(run: Run, commit: str) -> dict[Path, list[Row]]:
         accuracy = histories[network]["validation/accuracy"][:, 1]
         row[f"{prefix}final_validation_accuracy"] = f"{accuracy[-1]:.4f}"
         row[f"{prefix}best_validation_accuracy"] = f"{accuracy.max():.4f}"
-        row[f"{prefix}test_accuracy"] = f"{metrics['evaluate'][network]['accuracy']:.4f}"
+        for score in ("accuracy", "loss"):
+            row[f"{prefix}test_{score}"] = f"{metrics['evaluate'][network][score]:.4f}"
         steps = batches * int(run.parameters[f"train_{network}.epochs"])
         if steps:  # nothing is predicted for a network that is not trained
             row[f"{prefix}predicted"] = learns(signals, optimizer, steps)

@@ -10,30 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from scripts.experiment import read_preset
 from src.networks import model_file
 from tests.project import Project
-
-# Full-size networks on 72 images: what takes time is starting six processes.
-TINY = """
-dataset.name=digits
-preprocess.validation=50
-preprocess.fraction=0.05
-image.resize=32
-image.crop=32
-init=normal
-batch_size=32
-train_vgg11.epochs=2
-train_vgg16.epochs=1
-"""
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with a space in its path, after `dvc repro` with tiny settings, committed."""
     project = Project(tmp_path_factory.mktemp("a project"))
-    (project.folder / "presets" / "tiny").write_text(TINY, encoding="utf-8")
-    settings = [f"--set-param={line}" for line in TINY.split()]
-    project.commit("preset")
+    settings = [f"--set-param={line}" for line in read_preset(project.folder / "presets" / "tiny")]
     project.dvc("exp", "run", "--name", "tiny", *settings)
     project.commit("tiny")
     return project

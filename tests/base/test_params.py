@@ -10,7 +10,7 @@ import yaml
 from src.base.errors import InputError
 from src.base.params import KEYS, Part, Section, load
 from stages import evaluate, inspect_init, preprocess, train_vgg11, train_vgg16
-from tests.defaults import DEFAULTS, PATH, STAGES
+from tests.defaults import DEFAULTS, STAGES
 
 
 def changed(folder: Path, old: str, new: str) -> Path:
@@ -18,6 +18,21 @@ def changed(folder: Path, old: str, new: str) -> Path:
     assert f"\n{old}" in DEFAULTS
     path = folder / "params.yaml"
     path.write_text(DEFAULTS.replace(f"\n{old}", f"\n{new}", 1), encoding="utf-8")
+    return path
+
+
+def with_preset(folder: Path, preset: Path) -> Path:
+    """The default parameters with the values of a preset, as a file."""
+    params = yaml.safe_load(DEFAULTS)
+    for key, value in values(preset).items():
+        *sections, name = key.split(".")
+        section = params
+        for part in sections:
+            section = section[part]
+        assert name in section, key
+        section[name] = yaml.safe_load(value)
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(params), encoding="utf-8")
     return path
 
 
@@ -34,11 +49,12 @@ def test_the_tests_have_all_parameters() -> None:
             assert list(value) == list(project[key])
 
 
-def test_the_defaults_are_the_earlier_implementations() -> None:
-    params = load(train_vgg16.Params, PATH)
+def test_the_preset_original_is_the_earlier_implementation(tmp_path: Path) -> None:
+    path = with_preset(tmp_path, Path("presets", "original"))
+    params, image = load(train_vgg16.Params, path), load(preprocess.Params, path).image
     assert (params.init, params.init_std, params.dropout, params.batch_size) == ("normal", 0.01, 0.5, 256)
     assert (params.optimizer.name, params.optimizer.lr, params.train_vgg16.epochs) == ("adam", 1e-4, 30)
-    image = load(preprocess.Params, PATH).image
+    assert load(train_vgg11.Params, path).train_vgg11.epochs == 40
     assert (image.resize, image.crop, image.pixel_scale) == (256, 224, 1)
 
 
@@ -108,13 +124,13 @@ def test_files_that_are_no_parameters(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("crop", "message"),
     [
-        ("288", "image.crop: 288: expected at most resize, which is 256"),
+        ("64", "image.crop: 64: expected at most resize, which is 32"),
         ("100", "image.crop: 100: expected a multiple of 32"),
         ("0", "image.crop: 0: Input should be greater than or equal to 32"),
     ],
 )
 def test_impossible_crops_are_named(tmp_path: Path, crop: str, message: str) -> None:
-    path = changed(tmp_path, "  crop: 224", f"  crop: {crop}")
+    path = changed(tmp_path, "  crop: 32", f"  crop: {crop}")
     with pytest.raises(InputError, match=re.escape(message)):
         load(preprocess.Params, path)
 
@@ -149,15 +165,6 @@ def values(preset: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("preset", sorted(Path("presets").iterdir()), ids=lambda path: path.name)
 def test_presets_are_valid(tmp_path: Path, preset: Path) -> None:
-    params = yaml.safe_load(DEFAULTS)
-    for key, value in values(preset).items():
-        *sections, name = key.split(".")
-        section = params
-        for part in sections:
-            section = section[part]
-        assert name in section, key
-        section[name] = yaml.safe_load(value)
-    path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(params), encoding="utf-8")
+    path = with_preset(tmp_path, preset)
     for stage in STAGES.values():
         load(stage, path)

@@ -89,17 +89,21 @@ def test_predictions_and_outcomes_are_counted() -> None:
 def test_figures_of_each_scale_are_the_same_each_time(tables: None) -> None:
     big = row("tiny-a-0") | {"name": "big-a-0", "scale": "big", "train_vgg16.epochs": "1"}
     table.write("big-a-0", {table.STUDY: [big]})
-    figures.draw(PANELS)
+    figures.draw(PANELS, "tiny")
     drawn = {path.name: path.read_bytes() for path in table.LAYERS.parent.glob("*.png")}
-    names = {f"tiny-{name}.png" for name in ("layers", "curves", "prediction")}
-    assert set(drawn) == names | {"big-layers.png", "big-prediction.png"}  # one epoch makes no curve
+    assert set(drawn) == {f"tiny-{name}.png" for name in ("layers", "curves", "prediction")}
     assert all(picture.startswith(b"\x89PNG") for picture in drawn.values())
-    figures.draw(PANELS)
+    figures.draw(PANELS, "tiny")
     assert drawn == {path.name: path.read_bytes() for path in table.LAYERS.parent.glob("*.png")}
+    figures.draw(PANELS, "big")
+    others = {path.name for path in table.LAYERS.parent.glob("*.png")} - set(drawn)
+    assert others == {"big-layers.png", "big-prediction.png"}  # one epoch makes no curve
+    figures.draw(PANELS, "a scale without runs")
+    assert len(list(table.LAYERS.parent.glob("*.png"))) == 5
 
 
 def test_a_scale_where_all_runs_overflowed_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     table.write(ROWS[3]["name"], {table.STUDY: [ROWS[3]]})
-    figures.draw(PANELS)
+    figures.draw(PANELS, "tiny")
     assert len(list(table.LAYERS.parent.glob("*.png"))) == 3

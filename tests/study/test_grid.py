@@ -12,28 +12,29 @@ from tests.defaults import STAGES
 from tests.study.conftest import VALUES, with_settings
 
 SCALES = sorted(Path("presets").glob("study-*"))
-GRID = read(Path("study", "grid.yaml"))
+GRIDS = {path.stem: read(path) for path in sorted(Path("study").glob("*.yaml"))}
+EVERY = [pytest.param(grid, scale, id=f"{name} {scale.name}") for name, grid in GRIDS.items() for scale in SCALES]
 
 
-@pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.name)
-def test_every_run_of_the_grid_is_valid(tmp_path: Path, scale: Path) -> None:
+@pytest.mark.parametrize(("grid", "scale"), EVERY)
+def test_every_run_of_a_grid_is_valid(tmp_path: Path, grid: Grid, scale: Path) -> None:
     path = tmp_path / "params.yaml"
-    for run in runs(GRID, scale, VALUES):
+    for run in runs(grid, scale, VALUES):
         path.write_text(with_settings(run.settings), encoding="utf-8")
         for stage in STAGES.values():
             load(stage, path)
 
 
-def test_the_grid_varies_what_it_says() -> None:
-    settings = [run.settings for scale in SCALES for run in runs(GRID, scale, VALUES)]
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+def test_a_grid_varies_what_it_says(grid: Grid) -> None:
+    settings = [run.settings for scale in SCALES for run in runs(grid, scale, VALUES)]
     assert {key for each in settings for key in each} <= set(VARIED) <= set(VALUES)
-    assert {cell for round_ in GRID.rounds for cell in round_.cells} == set(GRID.cells)
-    assert len(GRID.panels) == 4
+    assert {cell for round_ in grid.rounds for cell in round_.cells} == set(grid.cells)
 
 
-@pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.name)
-def test_no_two_runs_are_the_same(scale: Path) -> None:
-    all_runs = runs(GRID, scale, VALUES)
+@pytest.mark.parametrize(("grid", "scale"), EVERY)
+def test_no_two_runs_are_the_same(grid: Grid, scale: Path) -> None:
+    all_runs = runs(grid, scale, VALUES)
     assert len({tuple(run.parameters[key] for key in VARIED) for run in all_runs}) == len(all_runs)
     assert len({run.name for run in all_runs}) == len(all_runs)
 

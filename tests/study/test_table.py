@@ -138,8 +138,10 @@ def test_rows_come_in_place_of_those_of_the_same_run_and_else_last(repository: s
 
 def test_the_recorded_tables_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their rows are runs of the grid, and to write the rows of a run again changes no byte."""
-    grid, paths = read(Path("study", "grid.yaml")), sorted(Path("presets").glob("study-*"))
-    wanted = [run for path in paths for run in runs(grid, path, VALUES)]
+    grids, scales = (
+        sorted(Path(name).glob(pattern)) for name, pattern in (("study", "*.yaml"), ("presets", "study-*"))
+    )
+    wanted = [run for grid in grids for scale in scales for run in runs(read(grid), scale, VALUES)]
     monkeypatch.chdir(tmp_path)
     git("init", "-q")
     shutil.copytree(DOCS, "docs")
