@@ -20,7 +20,7 @@ from tests.defaults import DEFAULTS
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files that stages read, of images of 32 pixels, and params.yaml for a CPU; the current folder."""
     monkeypatch.chdir(tmp_path)
-    text = DEFAULTS.replace("  device: auto", "  device: cpu").replace("  epochs: 30", "  epochs: 0")
+    text = DEFAULTS.replace("  device: auto", "  device: cpu").replace("  epochs: 6", "  epochs: 0")
     Path("params.yaml").write_text(text, encoding="utf-8")
     for name in ("train", "validation"):
         dataset.save(Path(name), coloured_squares(20))

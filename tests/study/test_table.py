@@ -75,7 +75,7 @@ def test_the_rows_of_an_experiment(repository: str) -> None:
     expected = {
         "cell": "normal-none",
         "optimizer.eps": "1e-08",
-        "train_vgg16.epochs": "30",
+        "train_vgg16.epochs": "6",
         "commit": commit[:10],
         "code": repository[:10],
         "vgg11_layers_below_eps": "1",
@@ -86,8 +86,8 @@ def test_the_rows_of_an_experiment(repository: str) -> None:
         "vgg11_test_accuracy": "0.4100",
         "layers_below_eps_before_transfer": "2",
         "layers_below_eps_after_transfer": "2",
-        "steps": "5280",  # 30 epochs of 176 batches
-        "movement": "0.01",  # 5,280 x 1e-8 / 0.01 x (1 + 0.9)
+        "steps": "1056",  # 6 epochs of 176 batches
+        "movement": "0.00201",  # 1,056 x 1e-8 / 0.01 x (1 + 0.9)
         "weakest_signal": "3e-10",
         "predicted": "no",
         "learned": "no",
@@ -147,7 +147,7 @@ def test_the_recorded_tables_stay_as_they_are(tmp_path: Path, monkeypatch: pytes
     shutil.copytree(DOCS, "docs")
     names = [row["name"] for row in table.read(table.STUDY)]
     assert names
-    assert sorted(table.find_done(wanted)) == sorted(names)
+    assert set(names) <= set(table.find_done(wanted))  # one run can be a cell of two grids
     for name in (names[0], names[-1]):
         rows = {path: table.group(table.read(path), "name")[name] for path in (table.STUDY, table.CURVES, table.LAYERS)}
         table.write(name, rows)
