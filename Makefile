@@ -52,7 +52,7 @@ experiment: $(READY) ## a preset as a DVC experiment, results in experiments/: m
 GRID ?= study/grid.yaml
 SCALE ?= presets/study-cpu
 STUDY := python -m study '$(SCALE)' --grid '$(GRID)' $(if $(ROUNDS),--rounds '$(ROUNDS)')
-study: $(READY) ## run what is left of the study, tables and figures in docs/: make study GRID=study/earlier.yaml SCALE=presets/study-32px ROUNDS=1
+study: $(READY) ## run what is left of the study, tables and figures in docs/; GRID=, SCALE=, ROUNDS=
 	$(STUDY)
 
 study-list: $(READY) ## what of the study is done and what is left
