@@ -64,6 +64,8 @@ def curves(panels: Panels, rows: list[Row]) -> Figure:
                 axes.plot(steps, accuracy, marker=".", color=colour, label="_" * seed + cell)  # the first in the legend
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         finish(axes, title=title, xlim=(0, None), xlabel="step", ylabel="accuracy")
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
     return figure
 
 

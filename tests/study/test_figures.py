@@ -77,6 +77,11 @@ def test_curves_of_all_seeds_in_one_colour_with_one_name(tables: None) -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
 
 
+def test_no_empty_panel_is_drawn(tables: None) -> None:
+    figure = figures.curves(PANELS | {"third": ["a"]}, ROWS)
+    assert [axes.axison for axes in figure.axes] == [True, True, True, False]
+
+
 def test_predictions_and_outcomes_are_counted() -> None:
     (axes,) = figures.prediction(ROWS).axes
     assert {marks.get_label(): np.asarray(marks.get_offsets()).tolist() for marks in axes.collections} == {
