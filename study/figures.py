@@ -16,8 +16,10 @@ Panels = dict[str, list[str]]  # the cells that each panel compares, by title
 
 
 def draw(panels: Panels, scale: str) -> None:
-    """Draw the figures of a scale that has runs; curves where a run has several epochs."""
+    """Draw the figures of a scale that has runs: the panels with runs, and curves where a run has several epochs."""
     if rows := group(read(STUDY), "scale").get(scale):
+        ran = {row["cell"] for row in rows}
+        panels = {title: cells for title, cells in panels.items() if ran & set(cells)} or panels
         save(layers(panels, rows), LAYERS.with_name(f"{scale}-layers.png"))
         save(prediction(rows), LAYERS.with_name(f"{scale}-prediction.png"))
         if any(float(row["train_vgg16.epochs"]) > 1 for row in rows):
