@@ -10,6 +10,7 @@ not run, such as the download of CIFAR-10 or a GPU, is not compared.
 import argparse
 import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import yaml
@@ -76,8 +77,10 @@ def run(revision: str, settings: list[str], folder: Path) -> Outputs:
     print(f"Running the pipeline of {revision}", file=sys.stderr)
     output: list[str] = []
     try:
-        dvc("repro", "--quiet", folder=folder, output=output)
+        with redirect_stdout(None):
+            dvc("repro", folder=folder, output=output)
     except InputError:
+        sys.stderr.writelines(output)
         raise InputError(f"the pipeline of {revision} fails, see above") from None
     stages = yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in stages.items()}

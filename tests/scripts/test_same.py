@@ -115,8 +115,10 @@ def test_uncommitted_changes_are_refused(project: Path) -> None:
 
 
 def test_a_pipeline_that_fails(project: Path) -> None:
-    change(project, "exit 3\n")
-    assert same(project, "preset").stderr.splitlines()[-1] == "error: the pipeline of HEAD fails, see above"
+    change(project, "echo said by the stage; exit 3\n")
+    lines = same(project, "preset").stderr.splitlines()
+    assert lines[-1] == "error: the pipeline of HEAD fails, see above"
+    assert "said by the stage" in lines
 
 
 def dvc_status(folder: Path) -> str:
