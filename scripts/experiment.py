@@ -241,7 +241,7 @@ def dvc(*arguments: str, folder: Path | None = None, output: list[str] | None = 
     if interrupts:
         raise KeyboardInterrupt
     if failed:
-        raise InputError(f"dvc {arguments[0]} {arguments[1]} failed")
+        raise InputError(f"dvc {' '.join(arguments[:2])} failed")
 
 
 def environment(folder: Path) -> dict[str, str]:
