@@ -54,14 +54,14 @@ def dvc(folder: Path, *arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, check=True, capture_output=True)
 
 
-def run(folder: Path, base: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: str, script: str = "pr_report") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "scripts.pr_report", base],
+        [sys.executable, "-m", f"scripts.{script}", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

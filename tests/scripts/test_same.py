@@ -1,6 +1,5 @@
 """`make same`, on a small repository of its own, with real git and DVC."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.scripts.small_pipeline import PROJECT, TRAIN, commit, git
+from tests.scripts.small_pipeline import TRAIN, commit, git, run
 
 PRESET = "lr=0.5\n"
 COMMENT = f"# A comment changes no result.\n{TRAIN}"
@@ -24,15 +23,7 @@ def project(clone: Path) -> Path:
 
 
 def same(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "scripts.same", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run(folder, *arguments, script="same")
 
 
 def change(folder: Path, text: str) -> None:
