@@ -2,11 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 
+from scripts.experiment import read_preset
 from src.base.errors import InputError
 from src.base.params import KEYS, Part, Section, load
 from stages import evaluate, inspect_init, preprocess, train_vgg11, train_vgg16
@@ -22,17 +23,10 @@ def changed(folder: Path, old: str, new: str) -> Path:
 
 
 def with_preset(folder: Path, preset: Path) -> Path:
-    """The default parameters with the values of a preset, as a file."""
-    params = yaml.safe_load(DEFAULTS)
-    for key, value in values(preset).items():
-        *sections, name = key.split(".")
-        section = params
-        for part in sections:
-            section = section[part]
-        assert name in section, key
-        section[name] = yaml.safe_load(value)
+    """The default parameters with the values of a preset, as a file that DVC has changed."""
     path = folder / "params.yaml"
-    path.write_text(yaml.safe_dump(params), encoding="utf-8")
+    path.write_text(DEFAULTS, encoding="utf-8")
+    apply_overrides(path, read_preset(preset))
     return path
 
 
@@ -156,11 +150,6 @@ def test_a_part_ignores_the_rest_of_its_section(tmp_path: Path) -> None:
 
     params = load(Params, changed(tmp_path, "  lr: 0.0001", "  lr: fast"))
     assert params.model_dump() == {"optimizer": {"eps": 1e-8}}
-
-
-def values(preset: Path) -> dict[str, Any]:
-    lines = [line for line in preset.read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
-    return dict(line.split("=") for line in lines)
 
 
 @pytest.mark.parametrize("preset", sorted(Path("presets").iterdir()), ids=lambda path: path.name)
