@@ -1,6 +1,7 @@
 """Small data and settings that several tests use, and how the tests share a machine."""
 
 import os
+import signal
 from collections.abc import Iterator
 from unittest import mock
 
@@ -66,6 +67,8 @@ def pytest_configure() -> None:
     On shared cores the threads of one process spin while those of another compute, which takes several times as long.
     """
     os.chdir(ROOT)  # tests name files of the project from there, wherever pytest was started
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a script's `make test &`; tests press Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" in os.environ and hasattr(psutil.Process, "cpu_affinity"):
         index, count = int(os.environ["PYTEST_XDIST_WORKER"][2:]), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         process = psutil.Process()
