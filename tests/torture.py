@@ -39,7 +39,7 @@ WAYS = (
 )
 # What draws random numbers, and what remembers the past, takes part: augmentation, dropout, Adam, a falling rate.
 SETTINGS = """
-image.resize=36 image.crop=32 augment.random_crop=true augment.flip=true augment.colour_shift=true
+image.resize=[36,40] image.crop=32 augment.random_crop=true augment.flip=true augment.colour_shift=true
 init=kaiming batch_size=64 schedule.name=plateau schedule.patience=0
 """
 CIFAR10 = "preprocess.validation=200 preprocess.fraction=0.005 train_vgg11.epochs=4"  # 249 images

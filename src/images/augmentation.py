@@ -1,4 +1,4 @@
-"""Random crop, flip and colour shift of training images (section 3.1)."""
+"""Random scale, crop, flip and colour shift of training images (section 3.1)."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from src.base.params import Section
 from src.base.tensors import check, send
-from src.images.format import ImageFormat, check_images
+from src.images.format import ImageFormat, check_images, scale_range
 from src.images.transforms import central, normalise, resize_and_crop
 
 
@@ -23,7 +23,8 @@ class AugmentParams(Section):
 class AugmentationDraws(NamedTuple):
     """The random numbers of augmentation, one row per image, on the CPU: equal for all devices."""
 
-    top: Tensor  # int64 [B], of the crop, in pixels
+    size: Tensor  # int64 [B], of the enlarged image, in pixels
+    top: Tensor  # int64 [B], of a random crop of it
     left: Tensor  # int64 [B]
     mirrored: Tensor  # bool [B]
     colours: Tensor  # float64 [B, 3], N(0, 0.1^2)
@@ -35,10 +36,14 @@ class AugmentationDraws(NamedTuple):
 
 def draw(count: int, image_format: ImageFormat, generator: torch.Generator) -> AugmentationDraws:
     """The numbers for a whole batch of `count` images, whichever part of it a process augments."""
-    places = image_format.resize - image_format.crop + 1
+    smallest, largest = scale_range(image_format.resize)
+    size = torch.randint(smallest, largest + 1, (count,), generator=generator)
+    places = size - image_format.crop + 1
+    top, left = (torch.rand(2, count, generator=generator, dtype=torch.float64) * places).long()
     return AugmentationDraws(
-        top=torch.randint(places, (count,), generator=generator),
-        left=torch.randint(places, (count,), generator=generator),
+        size=size,
+        top=top,
+        left=left,
         mirrored=torch.rand(count, generator=generator) < 0.5,
         colours=torch.randn(count, 3, generator=generator, dtype=torch.float64) * 0.1,
     )
@@ -52,11 +57,8 @@ def augment(images: Tensor, image_format: ImageFormat, params: AugmentParams, dr
     Raises:
         InputError: the images or the format are something else, or there is not one draw per image.
     """
-    if params.random_crop:
-        crop = random_crop(images, image_format, draws.top, draws.left)
-    else:
-        place = central(image_format.resize, image_format.crop)
-        crop = resize_and_crop(images, image_format, place, place)
+    image_format.check()
+    crop = scale_and_crop(images, image_format, params.random_crop, draws)
     if params.flip:
         crop = random_flip(crop, draws.mirrored)
     if params.colour_shift:
@@ -64,16 +66,21 @@ def augment(images: Tensor, image_format: ImageFormat, params: AugmentParams, dr
     return normalise(crop, image_format)
 
 
-def random_crop(images: Tensor, image_format: ImageFormat, top: Tensor, left: Tensor) -> Tensor:
-    """A square of each enlarged image, at its own row `top` and column `left`, int64 [B], on the CPU.
+def scale_and_crop(images: Tensor, image_format: ImageFormat, random_crop: bool, draws: AugmentationDraws) -> Tensor:
+    """A square of each enlarged image: uint8 [B, 3, 32, 32] to float32 [B, 3, crop, crop] in 0..255.
 
-    uint8 images [B, 3, 32, 32] become float32 [B, 3, crop, crop] in 0..255.
+    Without a range of sizes all images have one size. Without random crops the squares are central.
     """
     check_images(images, empty=True)
-    for name, place in (("top", top), ("left", left)):
-        check(name, place, "int64", (len(images),), empty=True)
-    top, left = send(torch.stack([top, left]), images.device)
-    return resize_and_crop(images, image_format, top, left)
+    for name in ("size", "top", "left"):
+        check(name, getattr(draws, name), "int64", (len(images),), empty=True)
+    crop, (smallest, largest) = image_format.crop, scale_range(image_format.resize)
+    if smallest == largest and not random_crop:
+        place = central(smallest, crop)
+        return resize_and_crop(images, smallest, crop, place, place)
+    top, left = (draws.top, draws.left) if random_crop else [((draws.size - crop) / 2).round().long()] * 2
+    size, top, left = send(torch.stack([draws.size, top, left]), images.device)
+    return resize_and_crop(images, size, crop, top, left)
 
 
 def random_flip(images: Tensor, mirrored: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NoReturn
 
 import torch
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 from torch import Tensor
 
 from src.base.errors import InputError
@@ -15,13 +15,41 @@ from src.base.tensors import check
 
 SIDE = 32
 """Height and width of stored images, in pixels."""
+LARGEST = 1024
+"""The largest height and width after resizing, in pixels."""
+
+Resize = int | tuple[int, int]
+"""The training scale S of section 3.1, in pixels: one size, or the smallest and the largest of a range."""
+
+
+def scale_range(resize: Resize) -> tuple[int, int]:
+    """The smallest and the largest training scale."""
+    return (resize, resize) if isinstance(resize, int) else resize
+
+
+def middle_scale(resize: Resize) -> int:
+    """The scale of validation and testing: the training scale, or the middle of its range (section 3.2)."""
+    return sum(scale_range(resize)) // 2
+
+
+def is_size(value: object) -> bool:
+    """Whether `value` is a height and width, in pixels, to which images can be enlarged."""
+    return type(value) is int and SIDE <= value <= LARGEST
+
+
+def _resize(value: object) -> Resize:
+    if isinstance(value, int) and is_size(value):
+        return value
+    if isinstance(value, list) and len(value) == 2 and all(map(is_size, value)) and value[0] <= value[1]:
+        return value[0], value[1]
+    raise ValueError(f"expected a whole number from {SIDE} to {LARGEST}, or a range of them such as [256, 512]")
 
 
 class ImageParams(Section):
     """`image` of params.yaml."""
 
-    resize: Annotated[int, Field(ge=32, le=1024)]
-    crop: Annotated[int, Field(ge=32, le=1024)]
+    resize: Annotated[Resize, PlainValidator(_resize)]
+    crop: Annotated[int, Field(ge=SIDE, le=LARGEST)]
     pixel_scale: Literal[1, 255]
 
     @field_validator("crop")
@@ -29,8 +57,9 @@ class ImageParams(Section):
     def _crop_fits(cls, crop: int, info: ValidationInfo) -> int:
         if crop % 32:
             raise ValueError("expected a multiple of 32, because five poolings halve the size")
-        if crop > info.data.get("resize", crop):
-            raise ValueError(f"expected at most resize, which is {info.data['resize']}")
+        smallest, _ = scale_range(info.data.get("resize", crop))
+        if crop > smallest:
+            raise ValueError(f"expected at most resize, which is {smallest} or more")
         return crop
 
 
@@ -40,7 +69,8 @@ class ImageFormat:
 
     Attributes:
         classes: their names, in the order of the labels.
-        resize: height and width in pixels after bilinear resizing.
+        resize: height and width in pixels after bilinear resizing, or the range from which training draws a size for
+            each image.
         crop: height and width in pixels after cropping.
         pixel_scale: the value of a pixel at full intensity: 1 or 255.
         mean: of each channel over the training images after resize and crop, in 0..1.
@@ -48,7 +78,7 @@ class ImageFormat:
     """
 
     classes: tuple[str, ...]
-    resize: int
+    resize: Resize
     crop: int
     pixel_scale: int
     mean: tuple[float, ...]
@@ -58,6 +88,7 @@ class ImageFormat:
         """Lists, as JSON has them, become tuples: a format is a key of caches."""
         for name, value in {
             "classes": tuple(self.classes),
+            "resize": tuple(self.resize) if isinstance(self.resize, list) else self.resize,
             "mean": tuple(map(float, self.mean)),
             "covariance": tuple(tuple(map(float, row)) for row in self.covariance),
         }.items():
@@ -69,11 +100,13 @@ class ImageFormat:
         Raises:
             InputError: the message has the attribute, its value and what is allowed.
         """
-        sides = isinstance(self.resize, int) and isinstance(self.crop, int)
+        scales = self.resize if isinstance(self.resize, tuple) else (self.resize, self.resize)
+        ordered = len(scales) == 2 and all(isinstance(size, int) for size in scales) and SIDE <= scales[0] <= scales[1]
+        crop_fits = ordered and isinstance(self.crop, int) and 1 <= self.crop <= scales[0]
         allowed = {
             "classes": ("one name or more, all different", 0 < len(self.classes) == len(set(self.classes))),
-            "resize": (f"a whole number from {SIDE}", sides and self.resize >= SIDE),
-            "crop": (f"a whole number from 1 to resize ({self.resize})", sides and 1 <= self.crop <= self.resize),
+            "resize": (f"a whole number from {SIDE}, or a range of them", ordered),
+            "crop": (f"a whole number from 1 to resize ({self.resize})", crop_fits),
             "pixel_scale": ("1 or 255", self.pixel_scale in (1, 255)),
             "mean": ("three numbers in 0..1", len(self.mean) == 3 and not any(v < 0 or v > 1 for v in self.mean)),
             "covariance": (

@@ -13,8 +13,8 @@ from src.base.errors import InputError
 from src.base.params import Section
 from src.base.tensors import check, check_labels
 from src.images.dataset import Dataset
-from src.images.format import ImageFormat, ImageParams, check_images
-from src.images.transforms import central, crop_windows, resize_matrix
+from src.images.format import ImageFormat, ImageParams, check_images, middle_scale
+from src.images.transforms import central, resize_weights
 
 CHUNK = 1000  # images that are summed at a time: PyTorch sums uint8 in a copy that is eight times as large
 
@@ -65,7 +65,7 @@ def preprocess(
         resize=image.resize,
         crop=image.crop,
         pixel_scale=image.pixel_scale,
-        mean=channel_mean(train_images, image.resize, image.crop),
+        mean=channel_mean(train_images, middle_scale(image.resize), image.crop),
         covariance=channel_covariance(train_images),
     )
     return (
@@ -103,8 +103,8 @@ def channel_mean(images: Tensor, size: int, crop: int) -> tuple[float, ...]:
     total = torch.zeros(images.shape[1:], dtype=torch.int64)
     for chunk in torch.split(images, CHUNK):
         total += chunk.sum(dim=0, dtype=torch.int64)
-    window = crop_windows(resize_matrix(size), crop)[central(size, crop)]
-    mean = (window.T @ (total.double() / len(images)) @ window).mean(dim=(1, 2)) / 255
+    weights = resize_weights(size, central(size, crop), crop, images.device)
+    mean = (weights.T @ (total.double() / len(images)) @ weights).mean(dim=(1, 2)) / 255
     # The last bits depend on the number of threads. Without them the file is the same on every machine.
     return tuple(round(value, 12) for value in mean.tolist())
 

@@ -4,68 +4,53 @@ Nothing larger than 32 x 32 is stored. Each batch is enlarged when it is needed.
 rows and columns alike, so two matrix products give a crop of the enlarged image without the rest of the image. On a GPU
 the products are fast and deterministic. PyTorch's `interpolate` is not fast and deterministic at the same time.
 
-A step of training must not wait for the GPU. Tensors that depend only on the image format are therefore made once per
-device.
+A step of training must not wait for the GPU. The mean is therefore copied to a device only once.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from src.base.errors import InputError
 from src.base.tensors import check, without_autocast
-from src.images.format import SIDE, ImageFormat, check_images
-
-
-class Constants(NamedTuple):
-    """What an image format says, as float32 tensors on a device."""
-
-    windows: Tensor  # of `crop_windows`
-    mean: Tensor  # [3, 1, 1], of the channels of pixels in 0..pixel_scale
+from src.images.format import SIDE, ImageFormat, check_images, middle_scale
 
 
 @lru_cache
-def constants(image_format: ImageFormat, device: torch.device) -> Constants:
-    """The constants of a format on a device, made at the first call.
+def scaled_mean(image_format: ImageFormat, device: torch.device) -> Tensor:
+    """The mean of each channel of pixels in 0..pixel_scale, float32 [3, 1, 1] on a device, made at the first call.
 
     Raises:
         InputError: the format is impossible.
     """
     image_format.check()
     with torch.inference_mode(False):  # autograd refuses tensors that were made in inference mode
-        matrix = resize_matrix(image_format.resize).to(device, torch.float32)
         mean = torch.tensor(image_format.mean, dtype=torch.float32, device="cpu") * image_format.pixel_scale
-        return Constants(crop_windows(matrix, image_format.crop), mean.view(3, 1, 1).to(device))
+        return mean.view(3, 1, 1).to(device)
 
 
-def resize_matrix(size: int) -> Tensor:
-    """The weights of bilinear enlarging, float64 [size, 32]: a column of 32 pixels becomes `matrix @ column`.
+def resize_weights(size: int | Tensor, first: int | Tensor, count: int, device: torch.device) -> Tensor:
+    """The weights of bilinear enlarging: a row of 32 pixels becomes `count` pixels of a row of `size` pixels.
 
     torchvision's `Resize` has the same weights. Images of this project are never made smaller, so no antialiasing is
     needed.
 
-    Raises:
-        InputError: `size` is smaller than 32.
+    Args:
+        size: of the enlarged image, at least 32: one for all images, or int64 [B] on the device.
+        first: the place of the first of the new pixels: one for all, or int64 [B] on the device.
+
+    Returns:
+        float64 [32, count], or [B, 32, count]: `row @ weights` is the enlarged row.
     """
-    if size < SIDE:
-        raise InputError(f"resize: {size}, expected at least {SIDE}: images are only enlarged")
-    centres = torch.arange(size, dtype=torch.float64, device="cpu") + 0.5  # of the new pixels
+    if isinstance(size, Tensor):
+        size = size.double()[:, None]
+    if isinstance(first, Tensor):
+        first = first[:, None]
+    centres = torch.arange(count, dtype=torch.float64, device=device) + 0.5 + first  # of the new pixels
     places = (centres * SIDE / size - 0.5).clamp(0, SIDE - 1)  # in the image of 32 pixels
-    pixels = torch.arange(SIDE, dtype=torch.float64, device="cpu")
-    return (1 - (places[:, None] - pixels).abs()).clamp(min=0)
-
-
-def crop_windows(matrix: Tensor, crop: int) -> Tensor:
-    """The rows of a resize matrix for each place of a crop, transposed: [size - crop + 1, 32, crop].
-
-    Raises:
-        InputError: the crop does not fit into the enlarged image.
-    """
-    if not 1 <= crop <= len(matrix):
-        raise InputError(f"crop: {crop}, expected 1..{len(matrix)}, the size of the resized image")
-    return matrix.unfold(0, crop, 1)
+    pixels = torch.arange(SIDE, dtype=torch.float64, device=device)
+    return (1 - (places[..., None, :] - pixels[:, None]).abs()).clamp(min=0)
 
 
 def central(size: int, crop: int) -> int:
@@ -73,26 +58,33 @@ def central(size: int, crop: int) -> int:
     return round((size - crop) / 2)
 
 
-def resize_and_crop(images: Tensor, image_format: ImageFormat, top: Tensor | int, left: Tensor | int) -> Tensor:
+def resize_and_crop(images: Tensor, size: int | Tensor, crop: int, top: int | Tensor, left: int | Tensor) -> Tensor:
     """Enlarge images and cut a square out of each: uint8 [B, 3, 32, 32] to float32 [B, 3, crop, crop], in 0..255.
 
     Args:
         images: B may be 0: in a small batch, a process may have no image.
-        top, left: first row and column of the crop in the enlarged image: one for all, or int64 [B].
+        size: height and width of the enlarged image, at least 32.
+        top, left: first row and column of the crop in the enlarged image. Like `size`, each of them is one number for
+            all images, or int64 [B] on the device of the images.
 
     Raises:
-        InputError: the images or the format are something else.
+        InputError: the images are something else, or a number is out of range. Tensors are not looked at: a look would
+            wait for a GPU.
     """
     check_images(images, empty=True)
-    windows = constants(image_format, images.device).windows
-    for place in (top, left):
-        if isinstance(place, int) and not 0 <= place < len(windows):
-            raise InputError(f"crop at {place}, expected 0..{len(windows) - 1}")
-    if image_format.resize == image_format.crop == SIDE:
-        return images.float()
-    rows, columns = (
-        windows[place] if isinstance(place, int) else windows[place[:, None]] for place in (top, left)
-    )  # [32, crop], or [B, 1, 32, crop]
+    if isinstance(size, int):
+        if size < SIDE:
+            raise InputError(f"resize: {size}, expected at least {SIDE}: images are only enlarged")
+        if not 1 <= crop <= size:
+            raise InputError(f"crop: {crop}, expected 1..{size}, the size of the resized image")
+        for place in (top, left):
+            if isinstance(place, int) and not 0 <= place <= size - crop:
+                raise InputError(f"crop at {place}, expected 0..{size - crop}")
+        if size == crop == SIDE:
+            return images.float()
+    rows, columns = (resize_weights(size, place, crop, images.device).float() for place in (top, left))
+    if rows.ndim == 3:
+        rows, columns = rows[:, None], columns[:, None]  # the same for all channels
     with without_autocast(images.device):
         return rows.mT @ images.float() @ columns
 
@@ -100,7 +92,7 @@ def resize_and_crop(images: Tensor, image_format: ImageFormat, top: Tensor | int
 def normalise(images: Tensor, image_format: ImageFormat) -> Tensor:
     """Scale images, float32 [B, 3, H, W] in 0..255, to 0..pixel_scale, and subtract the channel mean."""
     check("images", images, "float32", ("B", 3, "H", "W"), empty=True)
-    return images * (image_format.pixel_scale / 255) - constants(image_format, images.device).mean
+    return images * (image_format.pixel_scale / 255) - scaled_mean(image_format, images.device)
 
 
 def prepare(images: Tensor, image_format: ImageFormat) -> Tensor:
@@ -110,5 +102,7 @@ def prepare(images: Tensor, image_format: ImageFormat) -> Tensor:
         InputError: the images or the format are something else. N is at least 1.
     """
     check_images(images)
-    place = central(image_format.resize, image_format.crop)
-    return normalise(resize_and_crop(images, image_format, place, place), image_format)
+    image_format.check()
+    size, crop = middle_scale(image_format.resize), image_format.crop
+    place = central(size, crop)
+    return normalise(resize_and_crop(images, size, crop, place, place), image_format)

@@ -1,30 +1,77 @@
-"""Random crop, flip and colour shift against their definitions."""
+"""Random scale, crop, flip and colour shift against their definitions and torchvision."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as vision
 
 from src.base.errors import InputError
 from src.compute.seeds import generator_of
-from src.images.augmentation import AugmentParams, augment, colour_shift, draw, random_crop, random_flip
-from tests.conftest import FORMAT, coloured_squares
+from src.images.augmentation import AugmentParams, augment, colour_shift, draw, random_flip, scale_and_crop
+from src.images.transforms import prepare
+from tests.conftest import FORMAT, NO_AUGMENT, coloured_squares
 
 ALL = AugmentParams(random_crop=True, flip=True, colour_shift=True)
 
 
-@pytest.mark.parametrize(("resize", "crop"), [(40, 32), (64, 64), (256, 224)])
-def test_a_random_crop_is_a_window_of_its_own_image(resize: int, crop: int) -> None:
-    images = torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    places = resize - crop + 1
-    tops, lefts = torch.arange(24) % places, torch.arange(24) * 5 % places
-    crops = random_crop(images, replace(FORMAT, resize=resize, crop=crop), tops, lefts)
-    enlarged = F.interpolate(images.double(), (resize, resize), mode="bilinear", align_corners=False)
+def random_images(count: int) -> Tensor:
+    return torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("resize", "crop"), [(40, 32), (64, 64), (256, 224), ((32, 48), 32), ((224, 300), 224)])
+def test_a_random_crop_is_a_window_of_its_own_image(resize: int | tuple[int, int], crop: int) -> None:
+    images, image_format = random_images(24), replace(FORMAT, resize=resize, crop=crop)
+    draws = draw(24, image_format, generator_of("augmentation", 0))
+    crops = scale_and_crop(images, image_format, True, draws)
     assert crops.dtype == torch.float32
-    for image, found, top, left in zip(enlarged, crops, tops.tolist(), lefts.tolist(), strict=True):
-        expected = image[:, top : top + crop, left : left + crop].float()
+    for image, found, size, top, left in zip(images, crops, draws.size, draws.top, draws.left, strict=True):
+        enlarged = F.interpolate(image[None].double(), (int(size), int(size)), mode="bilinear", align_corners=False)
+        expected = enlarged[0, :, top : top + crop, left : left + crop].float()
         torch.testing.assert_close(found, expected, rtol=0, atol=5e-5)
+
+
+def test_without_random_crops_the_squares_of_all_sizes_are_central() -> None:
+    images, image_format = random_images(30), replace(FORMAT, resize=(32, 48))
+    draws = draw(30, image_format, generator_of("augmentation", 0))
+    assert len(set(draws.size.tolist())) > 10
+    for image, found, size in zip(images, scale_and_crop(images, image_format, False, draws), draws.size, strict=True):
+        expected = v2.CenterCrop(32)(v2.Resize(int(size), antialias=True)(image.double()))
+        torch.testing.assert_close(found, expected.float(), rtol=0, atol=5e-5)
+
+
+def test_a_range_of_one_size_is_that_size() -> None:
+    images, fixed, ranged = random_images(30), replace(FORMAT, resize=40), replace(FORMAT, resize=(40, 40))
+    draws = draw(30, fixed, generator_of("augmentation", 0))
+    assert all(map(torch.equal, draws, draw(30, ranged, generator_of("augmentation", 0))))
+    for params in (ALL, NO_AUGMENT):
+        assert torch.equal(augment(images, fixed, params, draws), augment(images, ranged, params, draws))
+    assert torch.equal(prepare(images, fixed), prepare(images, replace(FORMAT, resize=(36, 44))))  # the middle
+
+
+@pytest.mark.parametrize("resize", [36, (33, 45)])
+def test_augmented_images_are_torchvisions(resize: int | tuple[int, int]) -> None:
+    """Resize, crop and flip of torchvision; the colour shift as written in Krizhevsky et al. (2012), section 4.1."""
+    images, image_format = random_images(20), replace(FORMAT, resize=resize)
+    draws = draw(20, image_format, generator_of("augmentation", 0))
+    found = augment(images, image_format, ALL, draws)
+    values, vectors = np.linalg.eigh(np.array(FORMAT.covariance))
+    for image, output, size, top, left, mirrored, alphas in zip(images, found, *draws, strict=True):
+        expected = vision.resize(image.double(), [int(size)] * 2, antialias=True)
+        expected = vision.crop(expected, int(top), int(left), 32, 32)
+        expected = vision.horizontal_flip(expected) if mirrored else expected
+        expected = expected / 255
+        # "to each RGB image pixel we add [p1, p2, p3][a1 l1, a2 l2, a3 l3]^T". The sign of a component is arbitrary.
+        shifts = [vectors[:, i] * float(alphas[i]) * values[i] for i in range(3)]
+        shift = output.double().mean(dim=(1, 2)) + torch.tensor(FORMAT.mean) - expected.mean(dim=(1, 2))
+        signs = [np.sign(np.dot(shift.numpy(), vectors[:, i]) * float(alphas[i])) for i in range(3)]
+        expected += torch.from_numpy(sum(s * v for s, v in zip(signs, shifts, strict=True)))[:, None, None]
+        expected = vision.normalize(expected, list(FORMAT.mean), [1.0, 1.0, 1.0])
+        torch.testing.assert_close(output.double(), expected, rtol=0, atol=1e-6)
 
 
 def test_draws_belong_to_their_images() -> None:
@@ -33,16 +80,21 @@ def test_draws_belong_to_their_images() -> None:
     draws = draw(4, image_format, generator_of("augmentation", 0))
     assert augment(images, image_format, ALL, draws).shape == (4, 3, 32, 32)
     assert augment(images[:0], image_format, ALL, draws.of(slice(0, 0))).shape == (0, 3, 32, 32)
-    for name in ("top", "left", "mirrored", "colours"):
+    for name in ("size", "top", "left", "mirrored", "colours"):
         part = draws._replace(**{name: getattr(draws, name)[:1]})
         with pytest.raises(InputError, match=rf"^{name}: .* \[1.*, expected .* \[4"):
             augment(images, image_format, ALL, part)
 
 
-def test_every_place_of_a_crop_is_drawn() -> None:
-    draws = draw(500, replace(FORMAT, resize=40), generator_of("augmentation", 0))
-    assert set(draws.top.tolist()) == set(draws.left.tolist()) == set(range(9))
+def test_every_size_and_every_place_is_drawn_equally_often() -> None:
+    draws = draw(60_000, replace(FORMAT, resize=(34, 37)), generator_of("augmentation", 0))
     assert not torch.equal(draws.top, draws.left)
+    for size in range(34, 38):
+        for places in (draws.top, draws.left):
+            counts = places[draws.size == size].bincount()
+            assert len(counts) == size - 32 + 1
+            expected = 60_000 / 4 / len(counts)
+            assert (counts - expected).abs().max() < 5 * expected**0.5
 
 
 def test_about_half_of_the_images_are_mirrored() -> None:

@@ -16,7 +16,7 @@ from src.base.errors import InputError
 from src.compute.seeds import generator_of
 from src.images.augmentation import AugmentParams, augment, draw
 from src.images.format import ImageParams
-from src.images.transforms import central, crop_windows, normalise, prepare, resize_and_crop, resize_matrix
+from src.images.transforms import central, normalise, prepare, resize_and_crop, resize_weights
 from tests.conftest import FORMAT, coloured_squares
 
 ALL = AugmentParams(random_crop=True, flip=True, colour_shift=True)
@@ -28,7 +28,7 @@ SIZES = [(32, 32), (33, 32), (36, 32), (40, 32), (67, 64), (224, 224), (256, 224
 def test_the_matrix_is_bilinear_enlarging(size: int) -> None:
     images = torch.rand(2, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 255
     reference = F.interpolate(images, (size, size), mode="bilinear", align_corners=False)
-    matrix = resize_matrix(size)
+    matrix = resize_weights(size, 0, size, torch.device("cpu")).T
     torch.testing.assert_close(matrix @ images @ matrix.T, reference, rtol=0, atol=1e-10)
     assert (matrix > 0).sum(dim=1).max() <= 2
     torch.testing.assert_close(matrix.sum(dim=1), torch.ones(size, dtype=torch.float64), rtol=0, atol=1e-14)
@@ -38,7 +38,7 @@ def test_the_matrix_is_bilinear_enlarging(size: int) -> None:
 def test_resize_and_crop_are_torchvisions(size: int, crop: int) -> None:
     images, place = coloured_squares(4).images, central(size, crop)
     reference = v2.Compose([v2.Resize(size, antialias=True), v2.CenterCrop(crop)])
-    cropped = resize_and_crop(images, replace(FORMAT, resize=size, crop=crop), place, place)
+    cropped = resize_and_crop(images, size, crop, place, place)
     assert cropped.dtype == torch.float32
     torch.testing.assert_close(cropped, reference(images.float()), rtol=0, atol=1e-3)
     torch.testing.assert_close(
@@ -48,21 +48,21 @@ def test_resize_and_crop_are_torchvisions(size: int, crop: int) -> None:
 
 def test_without_a_resize_pixels_stay_as_they_are() -> None:
     images = coloured_squares(4).images
-    assert torch.equal(resize_and_crop(images, FORMAT, 0, 0), images.float())
-    assert torch.equal(resize_and_crop(images, replace(FORMAT, crop=20), 3, 5), images[..., 3:23, 5:25].float())
+    assert torch.equal(resize_and_crop(images, 32, 32, 0, 0), images.float())
+    assert torch.equal(resize_and_crop(images, 32, 20, 3, 5), images[..., 3:23, 5:25].float())
     expected = images.float() * (1 / 255) - torch.tensor(FORMAT.mean).view(3, 1, 1)
     assert torch.equal(prepare(images, FORMAT), expected)
 
 
 def test_the_crop_of_the_original_is_exact() -> None:
     """At 256 all weights are sixteenths, so float32 has every product without rounding."""
-    images, image_format = coloured_squares(4).images, replace(FORMAT, resize=256, crop=224)
+    images = coloured_squares(4).images
     exact = F.interpolate(images.double(), (256, 256), mode="bilinear")[..., 16:240, 16:240]
-    assert torch.equal(resize_and_crop(images, image_format, 16, 16).double(), exact)
+    assert torch.equal(resize_and_crop(images, 256, 224, 16, 16).double(), exact)
 
 
-@pytest.mark.parametrize("resize", [32, 40, 256])
-def test_precision_does_not_depend_on_autocast(resize: int) -> None:
+@pytest.mark.parametrize("resize", [32, 40, 256, (33, 50)])
+def test_precision_does_not_depend_on_autocast(resize: int | tuple[int, int]) -> None:
     data, image_format = coloured_squares(4), replace(FORMAT, resize=resize)
     draws = draw(4, image_format, generator_of("augmentation", 0))
     plain = prepare(data.images, image_format), augment(data.images, image_format, ALL, draws)
@@ -72,8 +72,9 @@ def test_precision_does_not_depend_on_autocast(resize: int) -> None:
         assert all(map(torch.equal, found, plain))
 
 
-def test_an_image_does_not_depend_on_its_batch_nor_on_threads() -> None:
-    images, image_format = coloured_squares(50).images, replace(FORMAT, resize=40)
+@pytest.mark.parametrize("resize", [40, (36, 44)])
+def test_an_image_does_not_depend_on_its_batch_nor_on_threads(resize: int | tuple[int, int]) -> None:
+    images, image_format = coloured_squares(50).images, replace(FORMAT, resize=resize)
     draws = draw(50, image_format, generator_of("augmentation", 0))
     whole = prepare(images, image_format), augment(images, image_format, ALL, draws)
     for threads, part in ((1, slice(0, 1)), (2, slice(3, 20)), (3, slice(17, 50))):
@@ -104,8 +105,14 @@ def test_nothing_larger_than_the_crop_is_computed() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"resize": 16, "crop": 16}, "image format: resize: 16, expected a whole number from 32"),
-        ({"resize": 40.5}, "image format: resize: 40.5, expected a whole number from 32"),
+        ({"resize": 16, "crop": 16}, "image format: resize: 16, expected a whole number from 32, or a range of them"),
+        ({"resize": 40.5}, "image format: resize: 40.5, expected a whole number from 32, or a range of them"),
+        (
+            {"resize": (48, 40)},
+            r"image format: resize: \(48, 40\), expected a whole number from 32, or a range of them",
+        ),
+        ({"resize": (40,)}, r"image format: resize: \(40,\), expected a whole number from 32, or a range of them"),
+        ({"resize": (40, 48), "crop": 48}, r"image format: crop: 48, expected a whole number from 1 to resize .*"),
         ({"resize": 64, "crop": 96}, r"image format: crop: 96, expected a whole number from 1 to resize \(64\)"),
         ({"crop": 0}, r"image format: crop: 0, expected a whole number from 1 to resize \(32\)"),
         ({"pixel_scale": 2}, "image format: pixel_scale: 2, expected 1 or 255"),
@@ -131,14 +138,20 @@ def test_a_format_that_cannot_be_is_refused(values: dict[str, Any], message: str
 
 
 @pytest.mark.parametrize("crop", [-1, 0, 41])
-def test_a_crop_lies_in_the_image(crop: int) -> None:
+def test_a_crop_is_not_larger_than_the_image(crop: int) -> None:
     with pytest.raises(InputError, match=rf"^crop: {crop}, expected 1..40, the size of the resized image$"):
-        crop_windows(resize_matrix(40), crop)
+        resize_and_crop(coloured_squares(1).images, 40, crop, 0, 0)
+
+
+@pytest.mark.parametrize(("top", "left"), [(-1, 0), (9, 0), (0, -1), (0, 9)])
+def test_a_crop_lies_in_the_image(top: int, left: int) -> None:
+    with pytest.raises(InputError, match=r"^crop at (-1|9), expected 0..8$"):
+        resize_and_crop(coloured_squares(1).images, 40, 32, top, left)
 
 
 def test_images_are_not_made_smaller() -> None:
     with pytest.raises(InputError, match=r"^resize: 31, expected at least 32"):
-        resize_matrix(31)
+        resize_and_crop(coloured_squares(1).images, 31, 16, 0, 0)
 
 
 @pytest.mark.parametrize("scale", [1, 255])
@@ -163,7 +176,10 @@ def test_normalise_subtracts_the_mean_of_each_channel() -> None:
         ({"crop": 288}, "at most resize"),
         ({"crop": 0}, "greater than or equal to 32"),
         ({"pixel_scale": 2}, "1 or 255"),
-        ({"resize": "256"}, "integer"),
+        ({"resize": "256"}, "expected a whole number from 32 to 1024, or a range of them"),
+        ({"resize": [288, 256]}, "expected a whole number from 32 to 1024, or a range of them"),
+        ({"resize": [256, 1025]}, "expected a whole number from 32 to 1024, or a range of them"),
+        ({"resize": [128, 256]}, "at most resize, which is 128 or more"),
     ],
 )
 def test_impossible_sizes_are_refused(values: dict[str, object], message: str) -> None:

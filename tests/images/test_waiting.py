@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from src.base import tensors
-from src.images import augmentation, batches, transforms
+from src.images import augmentation, batches
 from src.images.augmentation import AugmentParams
 from src.images.batches import in_order, shuffled
-from src.images.transforms import constants, prepare
+from src.images.transforms import prepare, scaled_mean
 from src.training.meter import Meter, count_hits
 from tests.conftest import FORMAT, coloured_squares
 
@@ -80,11 +80,11 @@ def test_pinned_memory_is_copied_without_waiting() -> None:
     assert tensors.send(few := torch.tensor([1]), torch.device("cpu")) is few
 
 
-@pytest.mark.parametrize("resize", [32, 40])
-def test_a_step_does_not_wait(resize: int, waiting: Waiting) -> None:
+@pytest.mark.parametrize("resize", [32, 40, (36, 44)])
+def test_a_step_does_not_wait(resize: int | tuple[int, int], waiting: Waiting) -> None:
     data = coloured_squares(20).to(META)
     data = replace(data, format=replace(FORMAT, resize=resize))
-    constants(data.format, META)  # made once, before the first step
+    scaled_mean(data.format, META)  # made once, before the first step
     augmentation.principal_components(data.format)
     logits, meter = torch.empty(8, 10, device=META), Meter(META)
     with waiting:
@@ -98,17 +98,17 @@ def test_a_step_does_not_wait(resize: int, waiting: Waiting) -> None:
 
 def test_constants_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     image_format = replace(FORMAT, resize=43, mean=(0.1, 0.2, 0.3))  # of no other test
-    made = mock.Mock(wraps=transforms.resize_matrix)
+    made = mock.Mock(wraps=torch.tensor)
     solved = mock.Mock(wraps=torch.linalg.eigh)
-    monkeypatch.setattr(transforms, "resize_matrix", made)
+    monkeypatch.setattr(torch, "tensor", made)
     monkeypatch.setattr(torch.linalg, "eigh", solved)
     data = replace(coloured_squares(20), format=image_format)
     for _ in range(2):
         list(shuffled(data, 4, ALL, seed=0, epoch=1))
         list(in_order(data, 4))
-    assert (made.call_count, solved.call_count) == (1, 1)
+    assert (made.call_count, solved.call_count) == (2, 1)  # the mean and the covariance
     prepare(data.images.to(META), image_format)
-    assert made.call_count == 2  # one per device
+    assert made.call_count == 3  # one mean per device
 
 
 def test_constants_of_inference_serve_training() -> None:
@@ -116,5 +116,5 @@ def test_constants_of_inference_serve_training() -> None:
     image_format = replace(FORMAT, resize=44, mean=(0.1, 0.2, 0.3))  # of no other test
     with torch.inference_mode():
         prepare(coloured_squares(2).images, image_format)
-    for values in (*constants(image_format, torch.device("cpu")), *augmentation.principal_components(image_format)):
+    for values in (scaled_mean(image_format, torch.device("cpu")), *augmentation.principal_components(image_format)):
         assert not values.is_inference()

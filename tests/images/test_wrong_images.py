@@ -12,7 +12,7 @@ import torch
 from src.base.errors import InputError
 from src.compute.seeds import generator_of
 from src.images import dataset
-from src.images.augmentation import AugmentParams, augment, colour_shift, draw, random_crop, random_flip
+from src.images.augmentation import AugmentParams, augment, colour_shift, draw, random_flip, scale_and_crop
 from src.images.dataset import Dataset
 from src.images.format import ImageParams
 from src.images.preprocessing import PreprocessParams, channel_covariance, channel_mean, preprocess
@@ -79,7 +79,7 @@ def test_images_are_uint8_of_32_pixels(kind: str) -> None:
         uses += [
             lambda: augment(images, FORMAT, NO_AUGMENT, DRAWS),
             lambda: augment(images, FORMAT, ALL, DRAWS),
-            lambda: random_crop(images, FORMAT, DRAWS.top, DRAWS.left),
+            lambda: scale_and_crop(images, FORMAT, True, DRAWS),
         ]
     for use in uses:
         assert refusal(use).startswith(f"images: {message}")
