@@ -1,4 +1,4 @@
-"""Test both networks: scores, reports, confusion matrices, mistakes, and the curves of their training."""
+"""Test both networks, and both together: scores, reports, confusion matrices, mistakes, and the curves of training."""
 
 import argparse
 import json
@@ -11,10 +11,14 @@ from src.compute.runtime import RuntimeParams, start_runtime
 from src.evaluation.history import read_history
 from src.evaluation.predictions import predict
 from src.images import dataset
+from src.images.views import EvaluateParams
 from src.networks.model_file import load_for
+from src.networks.outputs import average
+from src.networks.vgg import titles
 
 
 class Params(Section):
+    evaluate: EvaluateParams
     runtime: RuntimeParams
 
 
@@ -27,23 +31,26 @@ def main() -> None:
 def evaluate(paths: argparse.Namespace, params: Params) -> None:
     runtime = start_runtime(params.runtime)
     test = dataset.load(paths.test)
-    histories = {"VGG11": read_history(paths.history11), "VGG16": read_history(paths.history16)}
-    files = {"VGG11": paths.vgg11, "VGG16": paths.vgg16}
-    models = {name: load_for(path, test.format, paths.test) for name, path in files.items()}
-    logits = {name: predict(model.network, test, runtime) for name, model in models.items()}
+    histories = read_history(paths.history11), read_history(paths.history16)
+    networks = [load_for(path, test.format, paths.test).network for path in (paths.vgg11, paths.vgg16)]
+    logits = [predict(network, test, runtime, params.evaluate) for network in networks]
     if not processes.is_first():
         return
     # scikit-learn and Matplotlib take 1.5 s to load. Wrong input is reported before that.
     from src.base import plot_style
     from src.evaluation import figures, report, scores
 
-    metrics = {}
-    for name, outputs in logits.items():
-        metrics[name.lower()] = scores.scores(outputs, test.labels)
-        report.write(paths.results / name.lower(), name, test, outputs)
-        print(f"{name}: " + ", ".join(f"{score} {value:.4f}" for score, value in metrics[name.lower()].items()))
-        print(scores.classification_report(test, outputs, as_text=True))
-    plot_style.save(figures.curves(histories, len(test.format.classes)), paths.results / "curves.png")
+    letters = (network.letter for network in networks)
+    names = titles(dict(zip(("train_vgg11", "train_vgg16"), letters, strict=True))).values()
+    for key, name, outputs in zip(("vgg11", "vgg16"), names, logits, strict=True):
+        report.write(paths.results / key, name, test, outputs)
+        print(f"{name}\n{scores.classification_report(test, outputs, as_text=True)}")
+    tested = {"vgg11": logits[0], "vgg16": logits[1], "fusion": average(logits)}  # section 4.5
+    metrics = {key: scores.scores(outputs, test.labels) for key, outputs in tested.items()}
+    for name, values in zip((*names, "both together"), metrics.values(), strict=True):
+        print(f"{name}: " + ", ".join(f"{score} {value:.4f}" for score, value in values.items()))
+    curves = figures.curves(dict(zip(names, histories, strict=True)), len(test.format.classes))
+    plot_style.save(curves, paths.results / "curves.png")
     write_text(paths.results / "metrics.json", json.dumps(metrics, indent=2, sort_keys=True) + "\n")
 
 

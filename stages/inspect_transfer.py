@@ -9,7 +9,7 @@ from src.inspection.signals import inspect, sample
 from src.networks.initialization import Init, InitStd, build
 from src.networks.model_file import load_for
 from src.networks.transfer import Transfer, transfer_layers
-from src.networks.vgg import Letter
+from src.networks.vgg import NAMES, Letter
 
 
 class TransferPart(Part):
@@ -41,7 +41,8 @@ def main() -> None:
     signals = {"before_transfer": inspect(network, images, labels)}
     print(transfer_layers(vgg11.network, network, vgg16.transfer))
     signals["after_transfer"] = inspect(network, images, labels)
-    report(paths.results, signals, params.optimizer.eps)
+    titles = {moment: f"{NAMES[vgg16.network]} {moment.replace('_', ' ')}" for moment in signals}
+    report(paths.results, signals, titles, params.optimizer.eps)
 
 
 if __name__ == "__main__":

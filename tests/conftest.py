@@ -14,6 +14,7 @@ from src.compute.runtime import REFERENCE, cores
 from src.images.augmentation import AugmentParams
 from src.images.dataset import Dataset
 from src.images.format import ImageFormat
+from src.images.views import EvaluateParams
 from src.training.optimizer import OptimizerParams, ScheduleParams
 from src.training.run import TrainingParams
 from tests.project import ROOT, own_environment
@@ -26,6 +27,8 @@ FORMAT = ImageFormat(
     mean=(0.5, 0.4, 0.3),
     covariance=((0.06, 0.05, 0.04), (0.05, 0.06, 0.05), (0.04, 0.05, 0.07)),
 )
+
+CENTRE = EvaluateParams(test="centre", scales="auto", flip=False)
 
 NO_AUGMENT = AugmentParams(random_crop=False, flip=False, colour_shift=False)
 

@@ -29,6 +29,7 @@ KEYS = (
     "schedule",
     "train_vgg11",
     "train_vgg16",
+    "evaluate",
     "runtime",
 )
 """Every top-level key of params.yaml."""

@@ -20,32 +20,31 @@ class OptimizerPart(Part):
     eps: Positive
 
 
-def report(folder: Path, signals: Mapping[str, Sequence[LayerSignal]], eps: float) -> None:
-    """Write and print the measurements of one or two networks, by name.
+def report(folder: Path, signals: Mapping[str, Sequence[LayerSignal]], titles: Mapping[str, str], eps: float) -> None:
+    """Write and print the measurements of one or two networks, by their keys in metrics.json.
 
     - layers.csv: one row per layer
     - layers.png: the same as a figure
     - metrics.json: the number of layers, and how many of them have a gradient RMS below `eps`
+
+    Args:
+        titles: of the networks in the figure.
     """
     table = [(name, *row) for name, rows in signals.items() for row in rows]
     write_csv(folder / "layers.csv", [("network", *LayerSignal._fields), *table])
-    save(draw_layers({_label(name): rows for name, rows in signals.items()}, eps), folder / "layers.png")
+    save(draw_layers({titles[name]: rows for name, rows in signals.items()}, eps), folder / "layers.png")
     metrics = {
         name: {"layers": len(rows), "layers_below_eps": layers_below(rows, eps)} for name, rows in signals.items()
     }
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     for name, rows in signals.items():
         below = layers_below(rows, eps)
-        print(f"{_label(name)}: gradient RMS below eps ({eps:g}) in {below} of {len(rows)} layers")
+        print(f"{titles[name]}: gradient RMS below eps ({eps:g}) in {below} of {len(rows)} layers")
 
 
 def layers_below(rows: Sequence[LayerSignal], eps: float) -> int:
     """How many layers have a gradient RMS below `eps`."""
     return sum(not row.gradient_rms >= eps for row in rows)  # nan counts
-
-
-def _label(name: str) -> str:
-    return name.replace("vgg", "VGG").replace("_", " ")
 
 
 @styled

@@ -1,7 +1,10 @@
-"""What the outputs of a network mean: a predicted class for each image, and the rank of the true class.
+"""What the outputs of a network mean: class probabilities, a predicted class, and the rank of the true class.
 
 One rule for ties, in training and in evaluation: among equal logits the lower class comes first.
 """
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +16,21 @@ def predicted(logits: Tensor) -> Tensor:
     """The class that comes first, for logits, float [N, classes]: int64 [N]."""
     check("logits", logits, "float", ("N", "classes"), empty=True)
     return logits.argmax(dim=1)  # of equal logits the first one, as its documentation says
+
+
+def average(logits: Sequence[Tensor]) -> Tensor:
+    """The logarithm of the mean class probabilities (sections 3.2 and 4.5). It serves as logits.
+
+    Args:
+        logits: of the same images, one tensor or more, float32 [N, classes]. A single one is returned as it is.
+
+    Returns:
+        float32 [N, classes].
+    """
+    if len(logits) == 1:
+        return logits[0]
+    posteriors = torch.stack([values.double().log_softmax(dim=1) for values in logits])
+    return (posteriors.logsumexp(dim=0) - math.log(len(logits))).float()
 
 
 def places(logits: Tensor, labels: Tensor) -> Tensor:

@@ -23,13 +23,27 @@ class Transferred:
 
 
 def transfer_layers(source: VGG, target: VGG, transfer: Transfer) -> Transferred:
-    """Copy weights and biases of layers of `source` into the layers of the same name of `target`.
+    """Copy weights and biases of the layers that `layers_to_copy` names from `source` to `target`.
+
+    Raises:
+        InputError: as `layers_to_copy`.
+    """
+    sources, targets = source.weight_layers, target.weight_layers
+    names = layers_to_copy(source, target, transfer)
+    for name in names:
+        targets[name].load_state_dict(sources[name].state_dict())
+    return Transferred(tuple(names), tuple(name for name in targets if name not in names))
+
+
+def layers_to_copy(source: VGG, target: VGG, transfer: Transfer) -> list[str]:
+    """The layers of `source` whose weights the layers of the same name of `target` get.
 
     - none: no layer
     - paper: "the first four convolutional layers and the last three fully-connected layers". The first four of A are
       conv1_1, conv2_1, conv3_1 and conv3_2. The paper does not say which layers of the deeper network get them. Here
       the layers of the same name do, which have the same shapes. The first four layers of D (conv1_1, conv1_2, conv2_1,
-      conv2_2) have other shapes.
+      conv2_2) have other shapes. The 1 x 1 convolutions of C (conv3_3, conv4_3, conv5_3) have no counterpart in A and
+      keep their own weights.
     - all: every layer that has the same name and shape in both networks
     - convolutions, fully_connected: one half of `paper` without the other, for the study of a faulty transfer
 
@@ -59,5 +73,4 @@ def transfer_layers(source: VGG, target: VGG, transfer: Transfer) -> Transferred
                 f"params.yaml: train_vgg16.transfer: {transfer}: {name} of network {source.letter}: no layer in "
                 f"{target.letter} has this name and shape; use `all` or `none`"
             )
-        targets[name].load_state_dict(sources[name].state_dict())
-    return Transferred(tuple(names), tuple(name for name in targets if name not in names))
+    return names

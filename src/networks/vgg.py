@@ -1,6 +1,7 @@
 """The six networks of table 1 of Simonyan & Zisserman (2014), arXiv:1409.1556, named by their letters."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Literal
 
 import torch.nn.functional as F
@@ -24,6 +25,16 @@ TABLE_1: dict[Letter, str] = {
     "| conv3-512 conv3-512 conv3-512 conv3-512 | conv3-512 conv3-512 conv3-512 conv3-512",
 }
 """The convolutions of each network as "conv<size>-<channels>". Every | and the end of the line is a max-pooling."""
+
+NAMES: dict[Letter, str] = {
+    "A": "VGG11",
+    "A-LRN": "VGG11-LRN",
+    "B": "VGG13",
+    "C": "VGG16-1x1",
+    "D": "VGG16",
+    "E": "VGG19",
+}
+"""What the networks are usually called: by their layers with weights."""
 
 
 class VGG(nn.Sequential):
@@ -83,6 +94,12 @@ class VGG(nn.Sequential):
     def weight_layers(self) -> dict[str, nn.Conv2d | nn.Linear]:
         """The layers with weights by name, from the first to the last."""
         return {name: layer for name, layer in self.named_children() if isinstance(layer, nn.Conv2d | nn.Linear)}
+
+
+def titles(networks: Mapping[str, Letter]) -> dict[str, str]:
+    """A name for each stage's network, for figures. Networks that are alike have the name of the stage, too."""
+    alike = len(set(networks.values())) < len(networks)
+    return {stage: f"{NAMES[letter]} ({stage})" if alike else NAMES[letter] for stage, letter in networks.items()}
 
 
 class FullPrecisionLinear(nn.Linear):

@@ -18,7 +18,7 @@ from src.networks import memory
 from src.training.loop import validate
 from src.training.optimizer import OptimizerParams
 from src.training.run import Run
-from tests.conftest import FORMAT, PARAMS, coloured_squares
+from tests.conftest import CENTRE, FORMAT, PARAMS, coloured_squares
 
 DEVICES, FOLDER = int(sys.argv[1]), Path(sys.argv[2])
 # The last of the four batches has a single image: one of two processes has no part in it.
@@ -61,7 +61,7 @@ def train_with(runtime: Runtime, name: str) -> None:
         "parts": processes.gather(parts),
         "weights": processes.gather(weights),
         "validation": validate(network, coloured_squares(30, seed=1), runtime),
-        "logits": predict(network, coloured_squares(30, seed=2), runtime, batch=7).tolist(),
+        "logits": predict(network, coloured_squares(30, seed=2), runtime, CENTRE, batch=7).tolist(),
     }
     if processes.is_first():
         (FOLDER / f"{name}.json").write_text(json.dumps(result), encoding="utf-8")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from src.images.transforms import prepare
 from src.networks import model_file
 from src.networks.vgg import VGG
 from stages import evaluate
+from tests.conftest import CENTRE
 
 ROOT = Path(__file__).parents[2]
 CPU = Runtime(torch.device("cpu"), torch.float32, compile=False)
@@ -36,7 +38,7 @@ def random_test(count: int, image_format: ImageFormat = FORMAT) -> Dataset:
     return Dataset(images, torch.arange(count) % len(image_format.classes), image_format)
 
 
-def linear() -> nn.Module:
+def linear() -> Any:
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3), nn.Dropout(0.5))
 
@@ -44,14 +46,14 @@ def linear() -> nn.Module:
 @pytest.mark.parametrize("batch", [1, 4, 7, 100])
 def test_predict_counts_a_smaller_last_batch(batch: int) -> None:
     test, network = random_test(7), linear()
-    logits = predictions.predict(network, test, CPU, batch)
-    expected = network[:2](prepare(test.images, FORMAT)).detach()  # type: ignore[index]
+    logits = predictions.predict(network, test, CPU, CENTRE, batch)
+    expected = network[:2](prepare(test.images, FORMAT)).detach()
     assert (logits.dtype, logits.device.type, logits.shape) == (torch.float32, "cpu", (7, 3))
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_predict_in_bf16_returns_float32() -> None:
-    logits = predictions.predict(linear(), random_test(3), replace(CPU, dtype=torch.bfloat16))
+    logits = predictions.predict(linear(), random_test(3), replace(CPU, dtype=torch.bfloat16), CENTRE)
     assert logits.dtype == torch.float32
     assert torch.equal(logits, logits.bfloat16().float())
 
@@ -61,8 +63,9 @@ def test_predict_refuses_outputs_that_are_not_finite() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return (images.flatten(1)[:, :3] * 0).index_fill(0, torch.tensor([1]), math.inf)
 
+    overflow: Any = Overflow()
     with pytest.raises(InputError, match=r"^the network's outputs for 1 of 3 images are not finite on cpu .*precision"):
-        predictions.predict(Overflow(), random_test(3), CPU)
+        predictions.predict(overflow, random_test(3), CPU, CENTRE)
 
 
 def test_scores_of_an_example_worked_by_hand() -> None:
@@ -215,6 +218,7 @@ def test_stage_writes_the_same_files_on_each_run(stage: Callable[[str, Path], No
     scores = json.loads(first["metrics.json"])
     assert first["metrics.json"].decode() == json.dumps(scores, indent=2, sort_keys=True) + "\n"
     assert scores["vgg11"] == scores["vgg16"]
+    assert scores["fusion"] == pytest.approx(scores["vgg11"], rel=1e-6)  # of a network with itself
     assert set(scores["vgg11"]) == {"accuracy", "f1", "loss", "precision", "recall", "top5_accuracy"}
     rows = list(csv.DictReader(io.StringIO(first["vgg16/confusion.csv"].decode())))
     assert [row["actual"] for row in rows] == [str(i % 10) for i in range(30)]

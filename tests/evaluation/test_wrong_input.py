@@ -16,7 +16,7 @@ from src.base.errors import InputError
 from src.compute.runtime import Runtime
 from src.evaluation import figures, history, predictions, report, scores
 from src.images.transforms import prepare
-from tests.conftest import FORMAT, coloured_squares
+from tests.conftest import CENTRE, FORMAT, coloured_squares
 
 DATA = coloured_squares(40)
 LOGITS = torch.randn(40, 10, generator=torch.Generator().manual_seed(0))
@@ -146,12 +146,13 @@ class Recorder(nn.Module):
 
 def test_a_network_in_bf16_sees_images_in_float32() -> None:
     data = replace(DATA, format=replace(FORMAT, resize=40))
-    network = Recorder(10)
-    predictions.predict(network, data, Runtime(torch.device("cpu"), torch.bfloat16, compile=False))
+    network: Any = Recorder(10)
+    predictions.predict(network, data, Runtime(torch.device("cpu"), torch.bfloat16, compile=False), CENTRE)
     assert torch.equal(torch.cat(network.seen), prepare(data.images, data.format))
 
 
 def test_a_network_of_other_classes_is_refused() -> None:
     runtime = Runtime(torch.device("cpu"), torch.float32, compile=False)
-    message = refusal(lambda: predictions.predict(Recorder(9), DATA, runtime))
+    recorder: Any = Recorder(9)
+    message = refusal(lambda: predictions.predict(recorder, DATA, runtime, CENTRE))
     assert message.startswith("the network's outputs: float32 [40, 9], expected float32 [40, 10]")

@@ -18,7 +18,7 @@ from src.training.checkpoint import Checkpoint
 from src.training.loop import fit, validate
 from src.training.optimizer import OptimizerParams
 from src.training.run import Run, Scores, TrainingParams
-from tests.conftest import FORMAT, PARAMS, coloured_squares
+from tests.conftest import CENTRE, FORMAT, PARAMS, coloured_squares
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")]
 
@@ -125,7 +125,7 @@ def test_predictions_are_those_of_validation() -> None:
     runtime = start_runtime(params().runtime)
     data = images(100, 32, runtime)
     network = runtime.place(params().build("D", data.format))
-    logits = predict(network, data, runtime)
+    logits = predict(network, data, runtime, CENTRE)
     loss, accuracy = validate(network, data, runtime)
     labels = data.labels.cpu()
     assert logits.device.type == "cpu"

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from src.base.errors import InputError
-from src.networks.outputs import places, predicted
+from src.networks.outputs import average, places, predicted
 
 TIES = torch.randint(0, 3, (300, 10), generator=torch.Generator().manual_seed(0)).float()  # three values for ten logits
 TRUE = torch.arange(300) % 10
@@ -56,3 +56,21 @@ def test_other_logits_and_labels_are_refused(logits: Tensor, labels: Tensor, mes
     with pytest.raises(InputError) as error:
         places(logits, labels)
     assert str(error.value) == message
+
+
+def test_the_average_is_that_of_class_probabilities() -> None:
+    parts = list(torch.randn(3, 50, 10, generator=torch.Generator().manual_seed(0)) * 5)
+    expected = sum(part.double().softmax(dim=1) for part in parts) / 3
+    for shifts in ((0.0, 0.0, 0.0), (100.0, -50.0, 7.0)):  # added to all classes, they change no probability
+        shifted = [part + shift for part, shift in zip(parts, shifts, strict=True)]
+        found = average(shifted)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found.double().exp(), expected, rtol=1e-4, atol=1e-7)
+    assert average(parts[:1]) is parts[0]
+
+
+def test_certain_networks_are_averaged_without_overflow() -> None:
+    """One network is sure of class 0, the other of class 1: each has probability 1/2, a third class has none."""
+    found = average([torch.tensor([[1e4, 0, 0]]), torch.tensor([[0, 1e4, 0]])])
+    assert found.isfinite().all()
+    torch.testing.assert_close(found.softmax(dim=1), torch.tensor([[0.5, 0.5, 0.0]]))

@@ -7,7 +7,7 @@ import torch
 
 from src.base.errors import InputError
 from src.networks.initialization import build
-from src.networks.transfer import Transfer, transfer_layers
+from src.networks.transfer import Transfer, layers_to_copy, transfer_layers
 from src.networks.vgg import VGG, Letter
 from tests.conftest import FORMAT
 
@@ -40,6 +40,18 @@ def test_a_into_d(which: Transfer) -> None:
         assert torch.equal(weight, expected.state_dict()[name]), name
     if which == "paper":
         assert str(result).startswith("from the trained network: conv1_1 conv2_1 conv3_1 conv3_2 fc6 fc7 fc8;")
+
+
+@pytest.mark.parametrize("column", ["A-LRN", "B", "C", "D", "E"])
+@pytest.mark.parametrize("source", ["A", "A-LRN"])
+def test_the_papers_transfer_fits_every_deeper_network(source: Letter, column: Letter) -> None:
+    """Section 3.1. The 1 x 1 convolutions of C are newly drawn: A has no layer of their names."""
+    with torch.device("meta"):
+        shallow, deep = VGG(source, classes=10), VGG(column, classes=10)
+    assert set(layers_to_copy(shallow, deep, "paper")) == EXPECTED["paper"]
+    ones = {name for name, layer in deep.weight_layers.items() if layer.weight.shape[2:] == (1, 1)}
+    assert ones == ({"conv3_3", "conv4_3", "conv5_3"} if column == "C" else set())
+    assert not ones & set(layers_to_copy(shallow, deep, "all"))
 
 
 def test_copies_are_independent_of_the_source() -> None:
