@@ -166,11 +166,14 @@ def parameters(text: bytes) -> dict[str, float | str]:
 
 
 def plain(value: object) -> float | str:
-    """A value as a number where it is one: 1e-05, which PyYAML reads as text, equals 0.00001 and 8 equals 8.0."""
+    """A value as a number where it is one: 1e-05, which PyYAML reads as text, equals 0.00001 and 8 equals 8.0.
+
+    Everything else is text: true is "true", and [32, 40] is "[32,40]".
+    """
     try:
         return float(str(value))
     except ValueError:
-        return str(value).lower()
+        return str(value).lower().replace(" ", "")
 
 
 def unpack(revision: str, folder: Path) -> None:

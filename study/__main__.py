@@ -71,7 +71,12 @@ def collect(grid: Grid, wanted: list[Run]) -> list[Run]:
                 table.write(run.name, table.record(run, commit))
             except (InputError, KeyError, ValueError) as error:  # an experiment of an older pipeline
                 raise InputError(f"{run.name}: experiment {commit[:10]} is unusable, remove it: {error!r}") from None
-    insert(PAGE, "cells", table.summary(table.read(table.STUDY)))
+    rows = table.read(table.STUDY)
+    insert(PAGE, "cells", table.summary(rows))
+    if grid.table:
+        named = {row["name"]: row for row in rows}
+        mine = [named[run.name] for run in wanted if run.name in named]
+        insert(Path(grid.table.page), grid.table.place, table.by_cell(mine, grid.table.columns))
     for scale in dict.fromkeys(run.scale for run in wanted):
         figures.draw(grid.panels, scale)
     return [run for run in wanted if run.name not in done]

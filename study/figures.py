@@ -30,21 +30,23 @@ def draw(panels: Panels, scale: str) -> None:
 def layers(panels: Panels, rows: list[Row]) -> Figure:
     """Activations and gradients of the first seed of each cell."""
     figure = Figure(figsize=(20, 8), layout="constrained")
-    figure.suptitle("Signal and gradient of VGG16 by layer when its training starts, after the transfer")
+    figure.suptitle("Signal and gradient by layer when train_vgg16 starts, after the transfer")
     grid = figure.subplots(2, len(panels), sharex=True, sharey="row", squeeze=False)
     measured = group([layer for layer in read(LAYERS) if layer["network"] == "after_transfer"], "name")
     first = {row["cell"]: measured.get(row["name"], []) for row in reversed(rows)}
+    # Sorted, the paper's names are in the order of depth, also where the networks differ.
+    names = sorted({layer["layer"] for values in first.values() for layer in values})
     for (title, cells), (signal, gradient) in zip(panels.items(), grid.T, strict=True):
         for cell, colour in zip(cells, COLOURS, strict=False):
             for axes, column, label in ((signal, "activation_std", cell), (gradient, "gradient_rms", None)):
                 if mine := first.get(cell):
                     values = [float(layer[column]) or math.nan for layer in mine]  # 0 has no logarithm
-                    names = [layer["layer"] for layer in mine]
-                    axes.plot(names, values, marker="o", markersize=4, color=colour, label=label)
+                    places = [names.index(layer["layer"]) for layer in mine]
+                    axes.plot(places, values, marker="o", markersize=4, color=colour, label=label)
         for eps in sorted({float(row["optimizer.eps"]) for row in rows if row["cell"] in cells}):
             gradient.axhline(eps, **DASHED)
             gradient.annotate(f"eps {eps:g}", (10, eps), (0, -3), textcoords="offset points", va="top", size="small")
-        gradient.tick_params(axis="x", rotation=90)
+        gradient.set_xticks(range(len(names)), names, rotation=90)
         finish(signal, title=title, yscale="log", ylabel="standard deviation of activations")
         finish(gradient, yscale="log", ylabel="RMS of weight gradients")
     return figure
@@ -54,7 +56,7 @@ def layers(panels: Panels, rows: list[Row]) -> Figure:
 def curves(panels: Panels, rows: list[Row]) -> Figure:
     """Validation accuracy of all runs. The seeds of a cell have one colour."""
     figure = Figure(figsize=(14, 9), layout="constrained")
-    figure.suptitle("VGG16: accuracy on validation images; one dot per epoch, one line per seed")
+    figure.suptitle("train_vgg16: accuracy on validation images; one dot per epoch, one line per seed")
     grid = figure.subplots(2, math.ceil(len(panels) / 2), sharex=True, sharey=True, squeeze=False)
     trained = group([epoch for epoch in read(CURVES) if epoch["network"] == "vgg16"], "name")
     for (title, cells), axes in zip(panels.items(), grid.flat, strict=False):

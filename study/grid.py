@@ -12,9 +12,12 @@ from src.base.params import Section, Seed
 
 VARIED = (  # the keys of params.yaml that cells, scales and seeds set
     *("seed", "init", "init_std", "image.resize", "image.crop", "image.pixel_scale"),
+    *("augment.random_crop", "augment.flip", "augment.colour_shift"),
     *("preprocess.validation", "preprocess.fraction", "batch_size"),
     *("optimizer.name", "optimizer.lr", "optimizer.momentum", "optimizer.weight_decay", "optimizer.eps"),
-    *("train_vgg11.epochs", "train_vgg16.epochs", "train_vgg16.transfer", "runtime.precision"),
+    *("schedule.name", "schedule.patience", "train_vgg11.network", "train_vgg11.epochs"),
+    *("train_vgg16.network", "train_vgg16.epochs", "train_vgg16.transfer"),
+    *("evaluate.test", "evaluate.scales", "evaluate.flip", "runtime.precision"),
 )
 
 
@@ -24,10 +27,19 @@ class Round(Section):
     cells: list[str]
 
 
+class Table(Section):
+    """Where a page shows the cells of a grid, beside docs/study/cells.md, which shows those of all grids."""
+
+    page: str
+    place: str  # of the comments of `markdown.insert`
+    columns: list[str]  # of study.csv
+
+
 class Grid(Section):
     cells: dict[str, Annotated[str, Field(pattern=rf"^(({'|'.join(VARIED)})=\S+( +|$))*$")]]
     rounds: list[Round]
     panels: Annotated[dict[str, list[str]], Field(min_length=1)]
+    table: Table | None = None
 
 
 class Run(NamedTuple):

@@ -6,6 +6,7 @@ import math
 import statistics
 import tempfile
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from scripts import markdown, workspace
@@ -24,10 +25,11 @@ COLUMNS = (
     *("vgg11_final_validation_accuracy", "vgg11_best_validation_accuracy", "vgg11_test_accuracy", "vgg11_test_loss"),
     *("layers_below_eps_before_transfer", "layers_below_eps_after_transfer", "steps", "movement", "weakest_signal"),
     *("predicted", "learned", "final_validation_accuracy", "best_validation_accuracy", "test_accuracy", "test_loss"),
-    "error",
+    *("fusion_test_accuracy", "fusion_test_loss", "error"),
 )
-"""Of study.csv, one row per run. A column without the name of a network is VGG16's. `commit` is that of the experiment,
-`code` the one from which it ran, `movement` that of all `steps`. `error` says why training ended early."""
+"""Of study.csv, one row per run. A column without the name of a network is of train_vgg16, `fusion` of both networks
+together. `commit` is that of the experiment, `code` the one from which it ran, `movement` that of all `steps`. `error`
+says why training ended early."""
 SHOWN = (  # on the page
     *("vgg11_best_validation_accuracy", "layers_below_eps_before_transfer", "layers_below_eps_after_transfer"),
     *("movement", "weakest_signal", "predicted", "learned", "best_validation_accuracy", "test_accuracy"),
@@ -75,8 +77,11 @@ def record(run: Run, commit: str) -> dict[Path, list[Row]]:
         accuracy = histories[network]["validation/accuracy"][:, 1]
         row[f"{prefix}final_validation_accuracy"] = f"{accuracy[-1]:.4f}"
         row[f"{prefix}best_validation_accuracy"] = f"{accuracy.max():.4f}"
+        tested = metrics["evaluate"]
         for score in ("accuracy", "loss"):
-            row[f"{prefix}test_{score}"] = f"{metrics['evaluate'][network][score]:.4f}"
+            row[f"{prefix}test_{score}"] = f"{tested[network][score]:.4f}"
+            if "fusion" in tested:  # an older experiment has none
+                row[f"fusion_test_{score}"] = f"{tested['fusion'][score]:.4f}"
         steps = batches * int(run.parameters[f"train_{network}.epochs"])
         if steps:  # nothing is predicted for a network that is not trained
             row[f"{prefix}predicted"] = learns(signals, optimizer, steps)
@@ -113,15 +118,21 @@ def group(rows: list[Row], column: str) -> dict[str, list[Row]]:
 
 def summary(rows: list[Row]) -> str:
     """The cells of each scale as a Markdown table, and how often each prediction had each outcome."""
-    header = ["cell", "seeds", *(column.replace("_", " ").replace("vgg", "VGG") for column in SHOWN)]
     parts: list[str] = []
     for scale, mine in group(rows, "scale").items():
-        cells = group(mine, "cell").items()
-        lines = [[cell, str(len(seeds)), *(over_seeds(seeds, column) for column in SHOWN)] for cell, seeds in cells]
-        parts += [f"At `presets/{scale}`:", markdown.table(header, lines)]
+        parts += [f"At `presets/{scale}`:", by_cell(mine, SHOWN)]
         counts = Counter(f"predicted {row['predicted']}, learned {row['learned']}" for row in mine if row["predicted"])
         parts.append(f"Runs: {'; '.join(f'{verdict}: {count}' for verdict, count in sorted(counts.items()))}.")
     return "\n\n".join(parts)
+
+
+def by_cell(rows: list[Row], columns: Iterable[str]) -> str:
+    """The cells as a Markdown table, in the order of the rows."""
+    columns = list(columns)
+    header = ["cell", "seeds", *(column.replace("_", " ").replace("vgg", "VGG") for column in columns)]
+    cells = group(rows, "cell").items()
+    lines = [[cell, str(len(seeds)), *(over_seeds(seeds, column) for column in columns)] for cell, seeds in cells]
+    return markdown.table(header, lines)
 
 
 def over_seeds(rows: list[Row], column: str) -> str:

@@ -33,6 +33,7 @@ KEYS = (
     "runtime",
 )
 """Every top-level key of params.yaml."""
+NEW_KEYS = "; CHANGELOG.md says what to write for keys that are new"
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0)]
@@ -57,18 +58,21 @@ def load(model: type[S], path: Path = Path("params.yaml")) -> S:
     """Read the keys of params.yaml that are fields of `model`, and no others.
 
     Raises:
-        InputError: the file cannot be read, is not a YAML mapping, repeats a key, has an unknown key, or has a value
-            that `model` does not allow. The message names the file, the key, the value and what is allowed.
+        InputError: the file cannot be read, is not a YAML mapping, repeats or lacks a key, has an unknown key, or has a
+            value that `model` does not allow. The message names the file, the key, the value and what is allowed.
     """
     values = _read(path)
     for key in values:
         if key not in KEYS:
             raise InputError(f"{path}: {key}: unknown parameter{_hint(key, KEYS)}")
+    if absent := [key for key in KEYS if key not in values]:  # DVC would not say what to write
+        raise InputError(f"{path}: {'; '.join(f'{key}: missing' for key in absent)}{NEW_KEYS}")
     try:
-        return model.model_validate({key: values[key] for key in model.model_fields if key in values})
+        return model.model_validate({key: values[key] for key in model.model_fields})
     except ValidationError as error:
         problems = "; ".join(_describe(details, model) for details in error.errors())
-        raise InputError(f"{path}: {problems}") from None
+        hint = NEW_KEYS if any(details["type"] == "missing" for details in error.errors()) else ""
+        raise InputError(f"{path}: {problems}{hint}") from None
 
 
 class _Loader(yaml.SafeLoader):

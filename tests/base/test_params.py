@@ -56,7 +56,8 @@ def test_the_preset_original_is_the_earlier_implementation(tmp_path: Path) -> No
     ("old", "new", "message"),
     [
         ("batch_size: 256", "batchsize: 256", "batchsize: unknown parameter; did you mean batch_size?"),
-        ("batch_size: 256", "", "batch_size: missing"),
+        ("batch_size: 256", "", "batch_size: missing; CHANGELOG.md says what to write for keys that are new"),
+        ("evaluate:", "#", "evaluate: missing; CHANGELOG.md says what to write"),
         ("batch_size: 256", "batch_size: 256\nzzz: 1", "zzz: unknown parameter; known: seed, dataset"),
         ("batch_size: 256", "batch_size: 0", "batch_size: 0: Input should be greater than or equal to 1"),
         ("batch_size: 256", "batch_size: 256.5", "batch_size: 256.5: Input should be a valid integer"),

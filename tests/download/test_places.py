@@ -13,6 +13,7 @@ import pytest
 from src.base.errors import InputError
 from src.download.records import DatasetParams
 from src.download.sources import download
+from tests.defaults import DEFAULTS
 from tests.download.conftest import assert_cifar10, assert_nothing, content_of, part, use
 from tests.download.server import Server
 from tests.download.small_archives import BINARY, PARAMS, binary_members, place
@@ -86,7 +87,7 @@ def test_a_network_share_without_sync_and_locks(
 @pytest.mark.parametrize("name", ["digits", "cifar10"])
 def test_a_full_disk_is_one_line_with_a_path(name: str, server: Server, raw: Path, tmp_path: Path) -> None:
     """No file may become longer than 20 kB: the operating system refuses a write in the middle of the file."""
-    (tmp_path / "params.yaml").write_text(f"dataset: {{name: {name}}}\n")
+    (tmp_path / "params.yaml").write_text(DEFAULTS.replace("name: cifar10", f"name: {name}"))
     result = subprocess.run(
         [sys.executable, "-m", "stages.download", "--raw", "data/raw"],
         cwd=tmp_path,

@@ -16,6 +16,7 @@ from src.base.errors import InputError
 from src.download import mirrors
 from src.download.records import CLASSES_FILE, RECORDS, DatasetParams, read_records
 from src.download.sources import download
+from tests.defaults import DEFAULTS
 from tests.download.conftest import assert_cifar10, assert_nothing, content_of, part, use
 from tests.download.server import Server, send, status
 from tests.download.small_archives import BATCHES, BINARY, PARAMS, PYTHON, place
@@ -185,7 +186,7 @@ def test_a_full_disk_keeps_the_archive(server: Server, raw: Path, monkeypatch: p
 
 def stage(tmp_path: Path, dataset: str = "name: cifar10", **environment: str) -> subprocess.Popen[str]:
     """Start the stage in the folder `tmp_path`."""
-    (tmp_path / "params.yaml").write_text(f"dataset: {{{dataset}}}\n")
+    (tmp_path / "params.yaml").write_text(DEFAULTS.replace("name: cifar10", dataset))
     return subprocess.Popen(
         [sys.executable, "-m", "stages.download", "--raw", "data/raw"],
         cwd=tmp_path,
@@ -220,7 +221,7 @@ def test_the_stage_ends_in_one_line(raw: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["[0123456789abcdef]", "null"])
 def test_the_key_of_earlier_versions_is_refused_with_what_to_do(value: str, raw: Path, tmp_path: Path) -> None:
-    process = stage(tmp_path, f"name: digits, sha256: {value}")
+    process = stage(tmp_path, f"name: digits\n  sha256: {value}")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert re.fullmatch(

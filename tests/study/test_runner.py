@@ -11,7 +11,7 @@ import pytest
 from src.base.errors import InputError
 from study import __main__ as study
 from study import figures, table
-from study.grid import Grid, Round
+from study.grid import Grid, Round, Table
 from tests.study.conftest import RUN, experiment, git, keep_experiment, make_run, results, with_settings, write
 
 ROUNDS = [Round(question="One?", seeds=[0], cells=["normal-none"]), Round(question="Two?", seeds=[1, 2], cells=["x"])]
@@ -81,6 +81,24 @@ def test_tables_figures_and_page_are_up_to_date_after_each_run(runner: Runner, m
     monkeypatch.setattr(figures, "draw", draw)
     study.run_missing(GRID, WANTED)
     assert seen == [(0, 0, 0), (1, 4, 0), (2, 8, 1), (3, 12, 1)]
+
+
+def test_a_grid_may_have_a_table_of_its_own(runner: Runner) -> None:
+    """With the cells of the grid in the order of the runs, and the columns that it names."""
+    write({"docs/own.md": "Text.\n<!-- ours -->\n<!-- /ours -->\nMore.\n"})
+    study.run_missing(GRID, WANTED[1:])
+    study.collect(GRID, WANTED[1:])
+    columns = ["test_accuracy", "fusion_test_accuracy"]
+    own = GRID.model_copy(update={"table": Table(page="docs/own.md", place="ours", columns=columns)})
+    study.run_missing(own, WANTED)
+    lines = Path("docs/own.md").read_text(encoding="utf-8").splitlines()
+    assert (lines[0], lines[-1]) == ("Text.", "More.")
+    assert [line for line in lines if line.startswith("|")] == [
+        "| cell | seeds | test accuracy | fusion test accuracy |",
+        "| --- | ---: | ---: | ---: |",
+        "| normal-none | 1 | 0.1000 | 0.4200 |",
+        "| x | 2 | 0.1000 ± 0.0000 | 0.4200 ± 0.0000 |",
+    ]
 
 
 def test_the_time_that_is_left_is_the_mean_of_the_runs_so_far(

@@ -92,6 +92,8 @@ def test_the_rows_of_an_experiment(repository: str) -> None:
         "predicted": "no",
         "learned": "no",
         "test_accuracy": "0.1000",
+        "fusion_test_accuracy": "0.4200",
+        "fusion_test_loss": "1.7000",
         "error": "",
     }
     assert {key: row[key] for key in expected} == expected
@@ -107,6 +109,13 @@ def test_the_rows_of_an_experiment(repository: str) -> None:
         "weight_rms": "0.01",
         "image_share": "0.3",
     }
+
+
+def test_an_experiment_from_before_fusion_has_no_scores_of_it(repository: str) -> None:
+    tested = '{"vgg11": {"accuracy": 0.41, "loss": 1.6}, "vgg16": {"accuracy": 0.1, "loss": 2.3}}'
+    files = results() | {"results/evaluate/metrics.json": tested, "params.yaml": with_settings(RUN.settings)}
+    (row,) = table.record(RUN, keep_experiment(RUN.name, files))[table.STUDY]
+    assert (row["test_accuracy"], row["fusion_test_accuracy"], row["fusion_test_loss"]) == ("0.1000", "", "")
 
 
 def test_nothing_is_predicted_for_a_network_that_is_not_trained(repository: str) -> None:
@@ -192,6 +201,9 @@ def test_a_summary_has_one_row_per_cell_and_one_table_per_scale() -> None:
 
 
 def test_the_pages_have_a_place_for_their_tables() -> None:
-    for page, name in (("study/cells.md", "cells"), ("study.md", "biases")):
-        text = Path("docs", page).read_text(encoding="utf-8")
+    places = [("docs/study/cells.md", "cells"), ("docs/study.md", "biases")]
+    tables = [grid.table for grid in map(read, Path("study").glob("*.yaml")) if grid.table]
+    assert all(set(each.columns) <= set(table.COLUMNS) for each in tables)
+    for page, name in [*places, *((each.page, each.place) for each in tables)]:
+        text = Path(page).read_text(encoding="utf-8")
         assert text.count(f"<!-- {name} -->\n") == text.count(f"<!-- /{name} -->\n") == 1
