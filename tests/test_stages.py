@@ -2,16 +2,19 @@
 
 import sys
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import torch
+from dvc.utils.hydra import apply_overrides
 
 from src.base.errors import InputError
 from src.images import dataset
 from src.networks import model_file
 from src.networks.initialization import build
 from src.networks.model_file import Model
-from stages import inspect_transfer, train_vgg16
+from stages import inspect_transfer, train_vgg11, train_vgg16
 from tests.conftest import FORMAT, coloured_squares
 from tests.defaults import DEFAULTS
 
@@ -39,6 +42,24 @@ def test_vgg16_prints_what_it_takes_over(workspace: Path, capsys: pytest.Capture
     assert target.network.letter == "D"
     assert target.network.get_parameter("fc7.weight").equal(source.network.get_parameter("fc7.weight"))
     assert not (workspace / ".checkpoints" / "train_vgg16").exists()
+
+
+def test_vgg11_starts_from_a_file_of_the_main_workspace(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The path is that of the user, also where DVC runs the stage in a temporary copy of the project."""
+    (main := workspace / "main").mkdir()
+    Path("vgg11").rename(main / "mine.safetensors")
+    digest = sha256((main / "mine.safetensors").read_bytes()).hexdigest()
+    settings = ["train_vgg11.epochs=0", "train_vgg11.start=mine.safetensors", f"train_vgg11.start_sha256={digest}"]
+    apply_overrides("params.yaml", settings)
+    arguments = ["--train=train", "--validation=validation", "--model=model", "--results=results"]
+    monkeypatch.setattr(sys, "argv", ["train_vgg11", *arguments])
+    monkeypatch.setenv("DVC_ROOT", str(main))
+    train_vgg11.main()
+    assert "from the trained network: conv1_1 conv2_1" in capsys.readouterr().out
+    start, trained = (model_file.load(path).network for path in (main / "mine.safetensors", Path("model")))
+    assert all(map(torch.equal, start.state_dict().values(), trained.state_dict().values()))
 
 
 def test_inspect_transfer_sees_what_is_taken_over(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

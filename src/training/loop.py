@@ -148,7 +148,7 @@ def train_epoch(run: Run, dataset: Dataset, progress: Progress, between_steps: C
     for step, (images, labels, batch_size) in enumerate(batches, start=first):
         torch.manual_seed(seed_of("dropout", params.seed, epoch, step, processes.rank()))
         run.step(images, labels, batch_size)
-        if step % LOOK_EVERY == 0:
+        if step % LOOK_EVERY == 0 or step - first in (0, 2):  # early, to say how long the run takes
             progress.step(epoch, run.meter.images, check_losses(run))
         between_steps()
     progress.step(epoch, run.meter.images, check_losses(run))

@@ -1,0 +1,69 @@
+"""The weights of a file as the start of training: a model of this project, or a state dict of torchvision's VGG."""
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from src.base.errors import InputError, out_of_memory
+from src.networks.torchvision_layout import from_torchvision
+from src.networks.transfer import Transferred
+from src.networks.vgg import VGG
+
+Start = Annotated[str, Field(min_length=1)]
+Sha256 = Literal["none"] | Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+def start_from(path: Path, sha256: str, network: VGG) -> Transferred:
+    """Copy each layer of a file that has the shape of the network's layer of the same name.
+
+    Images of this project are not divided by a standard deviation, as those of torchvision's own weights were.
+
+    Args:
+        path: a model of this project, or torchvision's state dict, as safetensors or as `torch.save` writes it.
+        sha256: of the file, so that the parameters alone say from which weights a run started.
+
+    Raises:
+        InputError: the file is missing, has another digest, is neither of the two, or no layer fits.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; train_vgg11.start names this file") from None
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != sha256:
+        raise InputError(f"params.yaml: train_vgg11.start_sha256: {sha256}: {path} has {digest}")
+    weights = _read(path, network)
+    copied = []
+    for name, layer in network.weight_layers.items():
+        parts = {part: weights.get(f"{name}.{part}") for part in ("weight", "bias")}
+        if all(value is not None and value.shape == getattr(layer, part).shape for part, value in parts.items()):
+            layer.load_state_dict(parts)
+            copied.append(name)
+    if not copied:
+        raise InputError(f"{path}: no layer has the shape of a layer of network {network.letter}")
+    return Transferred(tuple(copied), tuple(name for name in network.weight_layers if name not in copied))
+
+
+def _read(path: Path, network: VGG) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged archives raise exceptions of every kind
+        if line := out_of_memory(error):
+            raise line from None
+        reason = "refused" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
+        raise InputError(f"{path}: not a file of weights ({reason})") from None
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path}: not a state dict: expected tensors by name")
+    if any(name.startswith("features.") for name in state):
+        return from_torchvision(state, network)
+    return {name: value.float() for name, value in state.items()}

@@ -1,0 +1,91 @@
+"""Training that starts from the weights of a file."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from src.base.errors import InputError
+from src.networks import model_file
+from src.networks.initialization import build
+from src.networks.model_file import Model
+from src.networks.start import start_from
+from src.networks.torchvision_layout import to_torchvision
+from src.networks.vgg import VGG
+from tests.conftest import FORMAT
+
+
+def network(seed: int) -> VGG:
+    return build("A", FORMAT, seed=seed, init="kaiming", init_std=0.01, dropout=0.5)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+SOURCE = network(1)
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "model.safetensors": lambda path: model_file.save(path, Model(SOURCE, FORMAT)),
+    "torchvision.pth": lambda path: torch.save(to_torchvision(SOURCE), path),
+    "torchvision.safetensors": lambda path: safetensors.torch.save_file(to_torchvision(SOURCE), path),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_layer_of_an_equal_network_is_copied(name: str, tmp_path: Path) -> None:
+    WRITERS[name](path := tmp_path / name)
+    target = network(2)
+    result = start_from(path, sha256(path), target)
+    assert (len(result.copied), result.kept) == (11, ())
+    for key, weight in SOURCE.state_dict().items():
+        torch.testing.assert_close(target.state_dict()[key], weight, rtol=0, atol=1e-6)
+
+
+def test_layers_of_another_shape_are_drawn_anew_and_named(tmp_path: Path) -> None:
+    """As for ImageNet's weights, which have 1,000 classes."""
+    state = to_torchvision(SOURCE)
+    state |= {"classifier.6.weight": torch.zeros(1000, 4096), "classifier.6.bias": torch.zeros(1000)}
+    torch.save(state, path := tmp_path / "vgg11.pth")
+    target = network(2)
+    result = start_from(path, sha256(path), target)
+    assert result.kept == ("fc8",)
+    assert torch.equal(target.get_parameter("fc8.weight"), network(2).get_parameter("fc8.weight"))
+    assert torch.equal(target.get_parameter("conv3_2.weight"), SOURCE.get_parameter("conv3_2.weight"))
+
+
+def test_the_digest_of_the_file_is_part_of_the_parameters(tmp_path: Path) -> None:
+    (path := tmp_path / "file").write_bytes(b"content")
+    with pytest.raises(InputError) as error:
+        start_from(path, "none", network(0))
+    assert str(error.value) == f"params.yaml: train_vgg11.start_sha256: none: {path} has {sha256(path)}"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"file: No such file or directory; train_vgg11\.start names this file$"):
+        start_from(tmp_path / "file", "none", network(0))
+
+
+WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
+    "text": (lambda path: path.write_text("weights"), "not a file of weights"),
+    "a whole network": (lambda path: torch.save(SOURCE, path), r"not a file of weights \(refused\)"),
+    "a list": (lambda path: torch.save([1, 2], path), "not a state dict: expected tensors by name"),
+    "nothing": (lambda path: torch.save({}, path), "not a state dict: expected tensors by name"),
+    "numbers": (lambda path: torch.save({"epoch": 1}, path), "not a state dict: expected tensors by name"),
+    "other layers": (lambda path: torch.save({"a": torch.ones(2)}, path), "no layer has the shape of a layer of"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_other_files_are_refused_in_one_line(kind: str, tmp_path: Path) -> None:
+    write, message = WRONG[kind]
+    write(path := tmp_path / "file.pth")
+    target = network(0)
+    before: dict[str, Tensor] = {name: weight.clone() for name, weight in target.state_dict().items()}
+    with pytest.raises(InputError, match=rf"^{path}: {message}") as error:
+        start_from(path, sha256(path), target)
+    assert "\n" not in str(error.value)
+    assert all(torch.equal(weight, before[name]) for name, weight in target.state_dict().items())
