@@ -11,7 +11,7 @@ export USER := $(or $(USER),$(shell id -un 2>/dev/null),$(shell id -u))
 
 READY := .venv/requirements.txt
 
-.PHONY: help setup demo repro experiment study study-list test test-all test-gpu torture bench lint format pr-report same lock clean
+.PHONY: help setup demo repro experiment predict study study-list test test-all test-gpu torture bench lint format pr-report same lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +83,11 @@ format: $(READY) ## let ruff mend what it can
 
 bench: $(READY) ## training speed against two other ways and the machine's limits, into docs/benchmarks.md
 	python -m benchmarks
+
+MODEL ?= $(firstword $(wildcard models/vgg16.safetensors demo/models/vgg16.safetensors) models/vgg16.safetensors)
+predict: $(READY) ## the classes of pictures, from VGG16: make predict IMAGES='cat.jpg holiday/'
+	$(if $(IMAGES),,$(error which pictures? make predict IMAGES='cat.jpg holiday/'))
+	@python -m scripts.predict '$(MODEL)' $(IMAGES)
 
 BASE ?= main
 same: $(READY) ## whether HEAD computes the same bytes as another commit: make same BASE=main

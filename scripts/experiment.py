@@ -11,9 +11,11 @@ import getpass
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
@@ -49,17 +51,22 @@ def main() -> None:
     name, settings = arguments.preset.name, read_preset(arguments.preset)
     head()  # before any work
     check_folder(arguments.folder)
-    unpack(run_experiment(name, settings), arguments.folder)
+    with tempfile.TemporaryDirectory() as models:
+        unpack(run_experiment(name, settings, models=Path(models)), arguments.folder, Path(models))
     print(f"\n{table(arguments.folder / 'evaluate' / 'metrics.json')}\n")
     print(f"Pictures, curves and reports: {arguments.folder}/ (start with {arguments.folder}/evaluate/curves.png).")
+    print(f"The models are in {arguments.folder}/models/: make predict IMAGES='a picture or a folder'")
     print(f"The workspace is as it was. The experiment is kept as `{name}`: dvc exp show, dvc exp apply {name}.")
 
 
-def run_experiment(name: str, settings: Iterable[str], output: list[str] | None = None) -> str:
+def run_experiment(
+    name: str, settings: Iterable[str], output: list[str] | None = None, models: Path | None = None
+) -> str:
     """Run the pipeline with `key=value` settings as the DVC experiment `name`, in place of an earlier one of that name.
 
     Args:
         output: gets the lines that DVC and the stages print, as in `dvc`.
+        models: a folder that gets the trained models.
 
     Returns:
         the commit of the experiment.
@@ -82,6 +89,9 @@ def run_experiment(name: str, settings: Iterable[str], output: list[str] | None 
             raise InputError(
                 f"DVC ran the experiment `{name}` and did not keep it; run `dvc exp run` with -v to see why"
             ) from None
+        if models:
+            for path in (folder / "models").glob("*.safetensors"):
+                shutil.copyfile(path, models / path.name)
     earlier = git("for-each-ref", "--format=%(objectname)", reference).decode().strip()
     git("update-ref", reference, commit)
     if earlier not in ("", commit):
@@ -176,9 +186,13 @@ def plain(value: object) -> float | str:
         return str(value).lower().replace(" ", "")
 
 
-def unpack(revision: str, folder: Path) -> None:
-    """Put what the experiment has in results/ into `folder`, in place of earlier results."""
-    files = {}
+def unpack(revision: str, folder: Path, models: Path | None = None) -> None:
+    """Put what the experiment has in results/ into `folder`, in place of earlier results.
+
+    Args:
+        models: a folder of models, which are moved to `folder`/models.
+    """
+    files: dict[str, bytes | Path] = {f"models/{path.name}": path for path in models.iterdir()} if models else {}
     for entry in git("ls-tree", "-r", "-z", "--full-tree", f"{revision}:./results").split(b"\0")[:-1]:
         (_mode, kind, blob), name = entry.split(b"\t", 1)[0].split(), os.fsdecode(entry.split(b"\t", 1)[1])
         if kind == b"blob":

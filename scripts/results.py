@@ -6,8 +6,9 @@ removes these files, and nothing else.
 """
 
 import json
+import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -53,8 +54,11 @@ def is_inside(folder: Path, name: str) -> bool:
     return not path.is_absolute() and (folder / path).parent.resolve() == folder.resolve() / path.parent
 
 
-def replace(folder: Path, files: dict[str, bytes]) -> None:
+def replace(folder: Path, files: Mapping[str, bytes | Path]) -> None:
     """Put files into a folder, in place of those that are on its list. Other files stay.
+
+    Args:
+        files: the content of each file, or a file that is moved there.
 
     Raises:
         InputError: a file of somebody else is in the way.
@@ -69,7 +73,10 @@ def replace(folder: Path, files: dict[str, bytes]) -> None:
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).unlink(missing_ok=True)  # a link, or a file that may not be written
-        (folder / name).write_bytes(content)
+        if isinstance(content, Path):
+            shutil.move(content, folder / name)
+        else:
+            (folder / name).write_bytes(content)
     save_list(folder, files)
 
 

@@ -96,7 +96,10 @@ def test_an_experiment_leaves_the_workspace_alone(project: Project) -> None:
     results = {name: content for name, content in project.results().items() if not name.startswith(".")}  # no locks
     folder = project.folder / "demo"
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert {name: (folder / name).read_bytes() for name in names - {".experiment.json"}} == results
+    models = {f"models/{name}.safetensors" for name in ("vgg11", "vgg16")}
+    assert {name: (folder / name).read_bytes() for name in names - {".experiment.json"} - models} == results
+    assert all((folder / name).read_bytes() == (project.folder / name).read_bytes() for name in models & names)
+    assert models <= names  # for `make predict`
     assert "tiny" in project.dvc("exp", "show", "--csv")
     project.dvc("exp", "apply", "tiny")
     assert project.status() == ""

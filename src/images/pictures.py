@@ -1,0 +1,69 @@
+"""A picture of any format and size as an image of this project, which has 32 x 32 pixels."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from src.base.errors import InputError
+from src.images.format import SIDE
+
+UNREADABLE = {
+    ".heic": "convert it to JPEG first, for instance with `heif-convert`",
+    ".heif": "convert it to JPEG first, for instance with `heif-convert`",
+    ".svg": "it has no pixels; convert it to PNG first, for instance with `rsvg-convert`",
+}
+"""What to do about formats that Pillow does not read."""
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the name of a file is that of a picture."""
+    suffix = path.suffix.lower()
+    return suffix in UNREADABLE or suffix in Image.registered_extensions()
+
+
+def read_picture(source: Path | bytes, name: str) -> Tensor:
+    """Read a picture: uint8 [3, 32, 32].
+
+    It is turned upright (EXIF). Of an animation the first frame counts. What is transparent becomes white. The shorter
+    side is resized to 32 pixels (bilinear, with antialiasing), and the central square is kept.
+
+    Args:
+        source: a file, or its content.
+        name: for messages.
+
+    Raises:
+        InputError: there is no such file, it is not a picture, or it is damaged.
+    """
+    if advice := UNREADABLE.get(Path(name).suffix.lower()):
+        raise InputError(f"{name}: Pillow does not read this format; {advice}")
+    try:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as picture:
+            image = _colours(ImageOps.exif_transpose(picture), name)
+            image = ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.BILINEAR)
+    except UnidentifiedImageError:
+        raise InputError(f"{name}: not a picture that Pillow can read") from None
+    except Image.DecompressionBombError:
+        raise InputError(f"{name}: too large; make it smaller first") from None
+    except (OSError, ValueError, SyntaxError, EOFError) as error:  # Pillow's for damaged files
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+        raise InputError(f"{name}: cannot be read ({reason or type(error).__name__})") from None
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def _colours(image: Image.Image, name: str) -> Image.Image:
+    """The image in RGB with 8 bits per channel."""
+    if image.mode.startswith("I"):  # whole numbers of one channel: 16 bits, in files
+        values: np.ndarray[Any, Any] = np.asarray(image).astype(np.int64)
+        return Image.fromarray((values.clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise InputError(f"{name}: has floating-point pixels, whose range is unknown; convert it to 8 bits first")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
