@@ -11,7 +11,7 @@ export USER := $(or $(USER),$(shell id -un 2>/dev/null),$(shell id -u))
 
 READY := .venv/requirements.txt
 
-.PHONY: help setup demo repro experiment predict study study-list test test-all test-gpu torture bench lint format pr-report same lock clean
+.PHONY: help setup demo repro experiment predict report study study-list test test-all test-gpu torture bench lint format pr-report same lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -88,6 +88,9 @@ MODEL ?= $(firstword $(wildcard models/vgg16.safetensors demo/models/vgg16.safet
 predict: $(READY) ## the classes of pictures, from VGG16: make predict IMAGES='cat.jpg holiday/'
 	$(if $(IMAGES),,$(error which pictures? make predict IMAGES='cat.jpg holiday/'))
 	@python -m scripts.predict '$(MODEL)' $(IMAGES)
+
+report: $(READY) ## the results as one HTML page, report.html: make report [EXPERIMENT=name]
+	@python -m scripts.report $(EXPERIMENT)
 
 BASE ?= main
 same: $(READY) ## whether HEAD computes the same bytes as another commit: make same BASE=main
