@@ -26,7 +26,8 @@ from src.base import cli
 from src.base.errors import InputError
 
 MARKER = "<!-- dvc-report -->"  # the workflow finds its earlier comment by this line
-FOLDED_FROM = 60  # rows; a longer table is folded
+SCORES, CURVES = "results/evaluate/metrics.json", "results/evaluate/curves.png"
+FOLDED_FROM = 12  # rows; a longer table is folded
 TABLE_LIMIT = 30_000  # characters per table: GitHub allows 65,536 for a comment, and there are two tables
 PATIENCE = 120  # seconds for one command of git or DVC: a partial clone may have to ask its remote
 
@@ -77,7 +78,9 @@ class Project(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("base", metavar="BASE", help="the git revision to compare with")
-    base = parser.parse_args().base
+    parser.add_argument("--pictures", metavar="URL", help="of the root of the workspace's files, for pictures")
+    arguments = parser.parse_args()
+    base = arguments.base
     check_revision(base)
     with tempfile.TemporaryDirectory() as folder:
         extract(base, Path(folder))
@@ -88,13 +91,16 @@ def main() -> None:
             except InputError as error:  # a pull request may repair it
                 problem = f" `{base}` cannot be read: {escape(str(error).replace(folder, base))}"
     now = read(Path.cwd())
+    curves = f"![Loss and accuracy by epoch]({arguments.pictures}/{CURVES})"
     sections = [
+        scores(before.metrics, now.metrics, base),
+        curves if arguments.pictures and Path(CURVES).exists() else "",
         lock(now.behind, before.behind),
         differences("Metrics", before.metrics, now.metrics, base),
         differences("Parameters", before.params, now.params, base),
     ]
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
-    print("\n\n".join([MARKER, "## DVC report", f"Compared with `{base}`.{problem}", *sections]))
+    print("\n\n".join([MARKER, "## DVC report", f"Compared with `{base}`.{problem}", *filter(None, sections)]))
 
 
 def check_revision(base: str) -> None:
@@ -182,6 +188,16 @@ def lock(now: list[str], before: list[str]) -> str:
             "bytes as before (CONTRIBUTING.md)."
         )
     return f"### dvc.lock\n\n{verdict}"
+
+
+def scores(before: dict[tuple[str, str], Any], now: dict[tuple[str, str], Any], base: str) -> str:
+    """The section with the few numbers that matter, also where they did not change; empty without them."""
+    rows = [
+        [name, text(before, (SCORES, name)), text(now, (SCORES, name)), change(before, now, (SCORES, name))]
+        for _, name in sorted(key for key in now if key[0] == SCORES and key[1].endswith((".accuracy", ".loss")))
+    ]
+    table = markdown.table(["On the test images", escape(base), "workspace", "Change"], rows)
+    return f"### Scores\n\n{table}" if rows else ""
 
 
 def stages_behind(project: dict[str, Any], plan: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The pull-request report, on a small repository of its own, with real git and DVC."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -37,6 +38,29 @@ def test_against_a_revision_without_dvc_all_is_new(clone: Path) -> None:
         ["score.json", "score", "-", "1", "-"],
         ["params.yaml", "lr", "-", "0.75", "-"],
     ]
+
+
+def test_the_scores_come_first_then_the_curves(clone: Path) -> None:
+    """Also those that did not change. The other rows are folded where they are many."""
+    path, before = clone / pr_report.SCORES, {"vgg11": {"accuracy": 0.5, "loss": 1.5}, "vgg16": {"accuracy": 0.25}}
+    path.parent.mkdir(parents=True)
+    (clone / pr_report.CURVES).write_bytes(b"")
+    pipeline = f"{PIPELINE}  test: {{cmd: x, metrics: [{{{pr_report.SCORES}: {{cache: false}}}}]}}\n"
+    (clone / "dvc.yaml").write_text(pipeline)
+    path.write_text(json.dumps(before))
+    commit(clone, "scored")
+    path.write_text(json.dumps(before | {"vgg16": {"accuracy": 0.75, **{f"extra{i}": i for i in range(12)}}}))
+    text = run(clone, "scored", "--pictures", "https://example.org/raw/abc").stdout
+    sections = text.split("\n### ")
+    assert [section.split("\n")[0] for section in sections[1:]] == ["Scores", "dvc.lock", "Metrics", "Parameters"]
+    assert rows(sections[1])[1:] == [
+        ["vgg11.accuracy", "0.5", "0.5", "0"],
+        ["vgg11.loss", "1.5", "1.5", "0"],
+        ["vgg16.accuracy", "0.25", "0.75", "0.5"],
+    ]
+    assert "![Loss and accuracy by epoch](https://example.org/raw/abc/results/evaluate/curves.png)" in sections[1]
+    assert "<details><summary>13 rows</summary>" in sections[3]
+    assert "![" not in run(clone, "scored").stdout
 
 
 def test_a_stale_lock_is_reported_and_no_failure(clone: Path) -> None:
@@ -153,11 +177,11 @@ def table(count: int, value: str) -> list[list[str]]:
 
 
 def test_a_long_table_is_folded() -> None:
-    assert "<details>" not in pr_report.shorten(table(60, "x"), ["Metric", "main"])
-    text = pr_report.shorten(table(61, "x"), ["Metric", "main"])
-    assert text.startswith("<details><summary>61 rows</summary>\n\n| Path")
+    assert "<details>" not in pr_report.shorten(table(12, "x"), ["Metric", "main"])
+    text = pr_report.shorten(table(13, "x"), ["Metric", "main"])
+    assert text.startswith("<details><summary>13 rows</summary>\n\n| Path")
     assert text.endswith("\n\n</details>")
-    assert len(rows(text)) == 61
+    assert len(rows(text)) == 13
 
 
 @pytest.mark.parametrize(("count", "value"), [(3000, "x" * 20), (50, "x" * 2000), (2, "x" * 40_000)])
