@@ -33,6 +33,20 @@ def test_an_experiment_is_found_by_its_parameters(repository: str) -> None:
     assert table.find_done([RUN, eps, make_run("tiny-x-3")]) == {RUN.name: first, "tiny-eps-0": other}
 
 
+def test_an_experiment_of_another_clone_is_found_after_a_fetch(repository: str, tmp_path: Path) -> None:
+    """As docs/sharing.md says: two machines run parts of a grid, one collects."""
+    other = make_run("tiny-other-0", {"init": "kaiming"})
+    commit, there = experiment(other), tmp_path / "there"
+    git("clone", "-q", ".", str(there))
+    git("-C", str(there), "fetch", "-q", "origin", "refs/exps/*:refs/exps/*")
+    git("update-ref", "-d", f"refs/exps/{repository[:2]}/{repository[2:]}/{other.name}")
+    mine = experiment(RUN)
+    assert table.find_done([RUN, other]) == {RUN.name: mine}
+    git("fetch", "-q", str(there), "refs/exps/*:refs/exps/*")
+    assert table.find_done([RUN, other]) == {RUN.name: mine, other.name: commit}
+    assert table.record(other, commit)[table.STUDY][0]["init"] == "kaiming"
+
+
 def test_the_newest_of_equal_experiments_counts(repository: str) -> None:
     experiment(RUN)
     newest = experiment(RUN._replace(name="again"))
