@@ -90,7 +90,9 @@ def test_experiments_go_from_clone_to_clone(first: Path, second: Path) -> None:
 
 def test_a_model_can_be_taken_without_a_clone(first: Path, tmp_path: Path) -> None:
     dvc(tmp_path, "get", str(first.parent / "origin.git"), "model.txt", "--out", "mine.txt")
-    dvc(tmp_path, "artifacts", "get", str(first.parent / "origin.git"), "model", "--rev", "main", "--out", "again.txt")
+    git(first, "-c", "user.name=A", "-c", "user.email=a@example.org", "tag", "-a", "model@v1.0.0", "-m", "first")
+    git(first, "push", "--quiet", "--tags")
+    dvc(tmp_path, "artifacts", "get", str(first.parent / "origin.git"), "model", "--out", "again.txt")
     for name in ("mine.txt", "again.txt"):
         assert (tmp_path / name).read_bytes() == (first / "model.txt").read_bytes()
 
