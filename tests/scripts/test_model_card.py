@@ -1,0 +1,44 @@
+"""The model card: as the script writes it from the results of this commit."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from scripts import model_card
+from src.base.errors import InputError
+from tests.defaults import DEFAULTS
+
+
+def test_the_card_is_that_of_the_recorded_results() -> None:
+    assert model_card.PAGE.read_text(encoding="utf-8") == model_card.card()
+
+
+def test_the_numbers_are_those_of_the_results() -> None:
+    text = model_card.card()
+    for values in json.loads(Path("results/evaluate/metrics.json").read_bytes()).values():
+        assert f"| {values['accuracy']:.4f} | {values['top5_accuracy']:.4f} | {values['loss']:.4f} |" in text
+    assert "45,000 images for training, 5,000 for validation, 10,000 for testing" in text
+
+
+def test_other_settings_are_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree("results", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    changes = {"network: D": "network: E", "init: normal": "init: kaiming", "transfer: paper": "transfer: none"}
+    changes |= {"name: adam": "name: sgd", "flip: false": "flip: true", "colour_shift: false": "colour_shift: true"}
+    text = DEFAULTS
+    for old, new in changes.items():
+        text = text.replace(old, new, 1)
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    card = model_card.card()
+    assert "| VGG19 | E of table 1 | from He et al.'s initialisation | `models/vgg16.safetensors` |" in card
+    assert "\nSGD, learning rate 0.0001 (constant), weight decay 0, batches of 256" in card
+    assert "augmentation: flip, colour shift." in card
+
+
+def test_without_results_there_is_no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(DEFAULTS, encoding="utf-8")
+    with pytest.raises(InputError, match=r"^results/preprocess/metrics\.json: not found; run `dvc repro`$"):
+        model_card.card()
