@@ -11,21 +11,33 @@ export USER := $(or $(USER),$(shell id -un 2>/dev/null),$(shell id -u))
 
 READY := .venv/requirements.txt
 
+PIP := .venv/bin/python -m pip install $(if $(CI),--quiet) --disable-pip-version-check
+ifeq ($(TORCH),cpu)
+# PyTorch has builds without CUDA in an index of its own, which uv knows. requirements.txt has CUDA's packages, so here it only
+# says which versions are allowed.
+SIZE := 2 GB
+INSTALL := $(PIP) --constraint requirements.txt uv && .venv/bin/uv pip install --python .venv/bin/python --torch-backend cpu \
+	--constraint requirements.txt --requirements pyproject.toml --group dev
+else
+SIZE := 6 GB
+INSTALL := $(PIP) --requirement requirements.txt
+endif
+
 .PHONY: help setup demo repro experiment predict report study study-list test test-all test-gpu torture bench lint format pr-report same lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: $(READY) ## make .venv with the exact packages of requirements.txt
+setup: $(READY) ## make .venv with the packages of requirements.txt; TORCH=cpu: without CUDA
 
 # The copy of requirements.txt is written last, so a set-up that was interrupted starts again. Not `venv --clear`: where
 # .venv is a link, it empties what the link points to.
 $(READY): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12")'
-	@echo "Installing the packages of requirements.txt into .venv, most of it PyTorch: 6 GB on disk, a few minutes"
+	@echo "Installing the packages of requirements.txt into .venv, most of it PyTorch: $(SIZE) on disk, a few minutes"
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install $(if $(CI),--quiet) --disable-pip-version-check -r requirements.txt
+	$(INSTALL)
 	.venv/bin/python -c "$$ON_PATH"
 	cp requirements.txt $(READY)
 
