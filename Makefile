@@ -25,9 +25,9 @@ endif
 
 .PHONY: help setup demo repro experiment predict report study study-list test test-all test-gpu torture bench lint format pr-report same lock clean
 
+##@ Start
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
-
+	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 setup: $(READY) ## make .venv with the packages of requirements.txt; TORCH=cpu: without CUDA
 
 # The copy of requirements.txt is written last, so a set-up that was interrupted starts again. Not `venv --clear`: where
@@ -54,6 +54,7 @@ export ON_PATH
 demo: $(READY) ## the whole pipeline on built-in digits, offline, on a CPU, in minutes; results in demo/
 	python -m scripts.experiment presets/demo demo
 
+##@ The pipeline and its experiments
 repro: $(READY) ## the pipeline with the values of params.yaml: CIFAR-10 at 32 pixels, about an hour on two CPU cores
 	python -m dvc repro
 
@@ -70,6 +71,20 @@ study: $(READY) ## run what is left of the study, tables and figures in docs/; G
 study-list: $(READY) ## what of the study is done and what is left
 	@$(STUDY) --list
 
+##@ The results
+MODEL ?= $(firstword $(wildcard models/vgg16.safetensors demo/models/vgg16.safetensors) models/vgg16.safetensors)
+predict: $(READY) ## the classes of pictures, from VGG16: make predict IMAGES='cat.jpg holiday/'
+	$(if $(IMAGES),,$(error which pictures? make predict IMAGES='cat.jpg holiday/'))
+	@python -m scripts.predict '$(MODEL)' $(IMAGES)
+
+report: $(READY) ## the results as one HTML page, report.html: make report [EXPERIMENT=name]
+	@python -m scripts.report $(EXPERIMENT)
+
+BASE ?= main
+pr-report: $(READY) ## what a pull request changes, as Markdown: make pr-report BASE=main
+	@python -m scripts.pr_report '$(BASE)'
+
+##@ The code
 STOPS ?= 100
 PYTEST := python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: lint ## lint, types, and the tests that a change needs
@@ -84,6 +99,9 @@ test-gpu: $(READY) ## the first ten minutes on a GPU: training, determinism, res
 torture: $(READY) ## stop a training stage a hundred times, compare bytes; CIFAR10_URL=... for CIFAR-10, STOPS=N
 	python -m tests.torture --stops $(STOPS)
 
+same: $(READY) ## whether HEAD computes the same bytes as another commit: make same BASE=main
+	python -m scripts.same '$(BASE)'
+
 lint: $(READY) ## ruff and mypy
 	ruff check .
 	ruff format --check .
@@ -95,21 +113,6 @@ format: $(READY) ## let ruff mend what it can
 
 bench: $(READY) ## training speed against two other ways and the machine's limits, into docs/benchmarks.md
 	python -m benchmarks
-
-MODEL ?= $(firstword $(wildcard models/vgg16.safetensors demo/models/vgg16.safetensors) models/vgg16.safetensors)
-predict: $(READY) ## the classes of pictures, from VGG16: make predict IMAGES='cat.jpg holiday/'
-	$(if $(IMAGES),,$(error which pictures? make predict IMAGES='cat.jpg holiday/'))
-	@python -m scripts.predict '$(MODEL)' $(IMAGES)
-
-report: $(READY) ## the results as one HTML page, report.html: make report [EXPERIMENT=name]
-	@python -m scripts.report $(EXPERIMENT)
-
-BASE ?= main
-same: $(READY) ## whether HEAD computes the same bytes as another commit: make same BASE=main
-	python -m scripts.same '$(BASE)'
-
-pr-report: $(READY) ## what a pull request changes, as Markdown: make pr-report BASE=main
-	@python -m scripts.pr_report '$(BASE)'
 
 lock: $(READY) ## newest versions that pyproject.toml allows, into requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --group dev --no-annotate --no-emit-index-url \
