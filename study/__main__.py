@@ -6,18 +6,24 @@ After Ctrl-C the same command continues from the last state of training.
 
 import argparse
 import re
+import tempfile
 import time
 from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.utils.hydra import apply_overrides
 
 from scripts.experiment import parameters, run_experiment
 from scripts.markdown import insert
 from scripts.workspace import git
-from src.base import cli
+from src.base import cli, params
 from src.base.errors import InputError
+from stages import evaluate, inspect_init, inspect_transfer, preprocess, train_vgg11, train_vgg16
 from study import figures, table
 from study.grid import Grid, Run, read, runs
 
 PAGE = Path("docs", "study", "cells.md")
+STAGES = (preprocess, inspect_init, train_vgg11, inspect_transfer, train_vgg16, evaluate)
 
 
 def main() -> None:
@@ -41,6 +47,7 @@ def main() -> None:
 def run_missing(grid: Grid, wanted: list[Run]) -> None:
     """Run what is missing, in order. Update tables and figures after each run. Failures are an `InputError`."""
     left, tried, started = collect(grid, wanted), list[Run](), time.monotonic()
+    check(left)
     while queue := [run for run in left if run not in tried]:
         if changed := git("status", "--porcelain", "--", "src", "stages", "dvc.yaml", "params.yaml").decode():
             files = ", ".join(line[3:] for line in changed.splitlines())
@@ -60,6 +67,20 @@ def run_missing(grid: Grid, wanted: list[Run]) -> None:
         print(f"{run.name}: {result}; {len(queue) - 1} left, about {minutes:.0f} minutes", flush=True)
     if left:
         raise InputError(f"failed: {', '.join(run.name for run in left)}; the same command tries them again")
+
+
+def check(left: list[Run]) -> None:
+    """Find out before any work whether the stages allow the parameters of all runs, such as the names of networks."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "params.yaml")
+        for run in {run.cell: run for run in left}.values():
+            path.write_bytes(Path("params.yaml").read_bytes())
+            try:
+                apply_overrides(path, [f"{key}={value}" for key, value in run.settings.items()])
+                for stage in STAGES:
+                    params.load(stage.Params, path)
+            except (DvcException, InputError) as error:
+                raise InputError(f"cell {run.cell}: {str(error).replace(str(path), 'params.yaml')}") from None
 
 
 def collect(grid: Grid, wanted: list[Run]) -> list[Run]:

@@ -2,12 +2,13 @@
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 
 import pytest
-import yaml
+from dvc.utils.hydra import apply_overrides
 
 from scripts.experiment import parameters, plain
 from src.evaluation.history import TABLES
@@ -59,15 +60,11 @@ def write(files: Mapping[str, str]) -> None:
 
 def with_settings(settings: Mapping[str, str]) -> str:
     """params.yaml as `dvc exp run -S` changes it."""
-    params = yaml.safe_load(DEFAULTS)
-    for key, value in settings.items():
-        *sections, name = key.split(".")
-        section = params
-        for part in sections:
-            section = section[part]
-        assert name in section, key
-        section[name] = int(value) if value.isdigit() else plain(value)
-    return yaml.safe_dump(params)
+    with tempfile.NamedTemporaryFile("w+", suffix=".yaml", encoding="utf-8") as file:
+        file.write(DEFAULTS)
+        file.flush()
+        apply_overrides(file.name, [f"{key}={value}" for key, value in settings.items()])
+        return Path(file.name).read_text(encoding="utf-8")
 
 
 def results() -> dict[str, str]:
