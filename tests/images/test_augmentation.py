@@ -1,12 +1,16 @@
 """Random scale, crop, flip and colour shift against their definitions and torchvision."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
@@ -14,6 +18,7 @@ from src.base.errors import InputError
 from src.compute.seeds import generator_of
 from src.images.augmentation import AugmentParams, augment, colour_shift, draw, random_flip, scale_and_crop
 from src.images.transforms import prepare
+from src.networks.vgg import VGG
 from tests.conftest import FORMAT, NO_AUGMENT, coloured_squares
 
 ALL = AugmentParams(random_crop=True, flip=True, colour_shift=True)
@@ -114,3 +119,34 @@ def test_the_colour_shift_has_the_papers_distribution() -> None:
     c = torch.tensor(FORMAT.covariance)
     expected = 0.01 * c @ c  # V diag(l^2) V' = C C
     torch.testing.assert_close(shifts[:, :, 0, 0].T.cov(), expected, rtol=0.05, atol=1e-7)
+
+
+@pytest.mark.parametrize(("resize", "crop"), [((32, 40), 32), ((256, 512), 224)])
+def test_augmentation_is_a_small_part_of_a_step(resize: tuple[int, int], crop: int) -> None:
+    """Below 5 % of what VGG16 computes, in floating-point operations and in numbers that are written.
+
+    Counted on tensors without values. The step of VGG16 counts three times its forward pass, without the optimizer.
+    """
+
+    class Written(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            self.numbers += result.numel() if isinstance(result, Tensor) else 0
+            return result
+
+    def counted(work: Callable[[], object]) -> tuple[int, int]:
+        with Written() as written:
+            work()
+        with FlopCounterMode(display=False) as operations:
+            work()
+        return written.numbers, operations.get_total_flops()
+
+    image_format = replace(FORMAT, resize=resize, crop=crop)
+    draws = draw(8, image_format, generator_of("augmentation", 0))
+    with torch.device("meta"):
+        network = VGG("D", classes=10, image_size=crop)
+        images, inputs = torch.empty(8, 3, 32, 32, dtype=torch.uint8), torch.empty(8, 3, crop, crop)
+    augmented, step = counted(lambda: augment(images, image_format, ALL, draws)), counted(lambda: network(inputs))
+    assert all(0 < part < 0.05 * 3 * whole for part, whole in zip(augmented, step, strict=True))
