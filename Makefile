@@ -14,8 +14,8 @@ READY := .venv/requirements.txt
 PIP := .venv/bin/python -m pip install $(if $(CI),--quiet) --disable-pip-version-check
 ifeq ($(TORCH),cpu)
 # PyTorch has builds without CUDA in an index of its own, which uv knows. requirements.txt has CUDA's packages, so here it only
-# says which versions are allowed.
-SIZE := 2 GB
+# says which versions are allowed. The size was not measured.
+SIZE := about 2 GB
 INSTALL := $(PIP) --constraint requirements.txt uv && .venv/bin/uv pip install --python .venv/bin/python --torch-backend cpu \
 	--constraint requirements.txt --requirements pyproject.toml --group dev
 else

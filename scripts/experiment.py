@@ -11,11 +11,9 @@ import getpass
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
@@ -51,22 +49,21 @@ def main() -> None:
     name, settings = arguments.preset.name, read_preset(arguments.preset)
     head()  # before any work
     check_folder(arguments.folder)
-    with tempfile.TemporaryDirectory() as models:
-        unpack(run_experiment(name, settings, models=Path(models)), arguments.folder, Path(models))
+    run_experiment(name, settings, results_in=arguments.folder)
     print(f"\n{table(arguments.folder / 'evaluate' / 'metrics.json')}\n")
     print(f"Pictures, curves and reports: {arguments.folder}/ (start with {arguments.folder}/evaluate/curves.png).")
-    print(f"The models are in {arguments.folder}/models/: make predict IMAGES='a picture or a folder'")
+    print(f"To use VGG16: make predict MODEL={arguments.folder}/models/vgg16.safetensors IMAGES='a picture'")
     print(f"The workspace is as it was. The experiment is kept as `{name}`: dvc exp show, dvc exp apply {name}.")
 
 
 def run_experiment(
-    name: str, settings: Iterable[str], output: list[str] | None = None, models: Path | None = None
+    name: str, settings: Iterable[str], output: list[str] | None = None, results_in: Path | None = None
 ) -> str:
     """Run the pipeline with `key=value` settings as the DVC experiment `name`, in place of an earlier one of that name.
 
     Args:
         output: gets the lines that DVC and the stages print, as in `dvc`.
-        models: a folder that gets the trained models.
+        results_in: a folder that gets the results and the models, in place of earlier ones.
 
     Returns:
         the commit of the experiment.
@@ -89,11 +86,10 @@ def run_experiment(
             raise InputError(
                 f"DVC ran the experiment `{name}` and did not keep it; run `dvc exp run` with -v to see why"
             ) from None
-        if models:
-            for path in (folder / "models").glob("*.safetensors"):
-                shutil.copyfile(path, models / path.name)
-    earlier = git("for-each-ref", "--format=%(objectname)", reference).decode().strip()
-    git("update-ref", reference, commit)
+        earlier = git("for-each-ref", "--format=%(objectname)", reference).decode().strip()
+        git("update-ref", reference, commit)
+        if results_in:
+            unpack(commit, results_in, folder / "models")
     if earlier not in ("", commit):
         print(f"`{name}` takes the place of an earlier experiment: `git branch NAME {earlier[:10]}` keeps that one")
     return commit
@@ -190,9 +186,10 @@ def unpack(revision: str, folder: Path, models: Path | None = None) -> None:
     """Put what the experiment has in results/ into `folder`, in place of earlier results.
 
     Args:
-        models: a folder of models, which are moved to `folder`/models.
+        models: a folder of models, which are copied to `folder`/models.
     """
-    files: dict[str, bytes | Path] = {f"models/{path.name}": path for path in models.iterdir()} if models else {}
+    trained = models.glob("*.safetensors") if models else ()
+    files: dict[str, bytes | Path] = {f"models/{path.name}": path for path in trained}
     for entry in git("ls-tree", "-r", "-z", "--full-tree", f"{revision}:./results").split(b"\0")[:-1]:
         (_mode, kind, blob), name = entry.split(b"\t", 1)[0].split(), os.fsdecode(entry.split(b"\t", 1)[1])
         if kind == b"blob":
@@ -265,7 +262,7 @@ def environment(folder: Path) -> dict[str, str]:
     """An environment for DVC in the copy `folder` of the project.
 
     The copy has the user's name and e-mail address in its configuration, and is the only repository. The stages are
-    found by name on PATH, and a path in CIFAR10_URL counts from here. What DVC remembers of the copy goes with it.
+    found by name on PATH. What DVC remembers of the copy goes with it.
     """
     variables = {
         name: value
@@ -273,9 +270,8 @@ def environment(folder: Path) -> dict[str, str]:
         if not name.startswith(("GIT_AUTHOR_", "GIT_COMMITTER_"))
     }
     variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    variables["DVC_ROOT"] = str(Path.cwd())  # relative paths of the user count from here, as under `dvc exp run --temp`
     variables["DVC_SITE_CACHE_DIR"] = str(folder.absolute() / ".dvc" / "tmp" / "site")
-    if (place := os.environ.get("CIFAR10_URL")) and Path(place).exists():
-        variables["CIFAR10_URL"] = str(Path(place).absolute())
     try:
         getpass.getuser()
     except (KeyError, OSError):  # no such user, as under `docker run --user 1234`; DVC wants a name

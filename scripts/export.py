@@ -2,8 +2,8 @@
 
     python -m scripts.export models/vgg16.safetensors vgg16.pth
 
-The outputs are the same for the same input, of any size up to 224 pixels. `prepare` in src/images/transforms.py makes
-the input. The way back is `train_vgg11.start` of params.yaml.
+For images of the model's own size, at most 224 pixels, torchvision's network gives the same outputs, up to rounding.
+`prepare` in src/images/transforms.py makes the input. The way back is `train_vgg11.start` of params.yaml.
 """
 
 import argparse
@@ -28,6 +28,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.file.suffix not in FORMATS:
         raise InputError(f"{arguments.file}: expected a name that ends in {', '.join(FORMATS)}")
+    if arguments.file.exists() and arguments.file.samefile(arguments.model):
+        raise InputError(f"{arguments.file}: is the model itself; name another file")
     model = model_file.load(arguments.model)
     state = to_torchvision(model.network)
     with atomic_write(arguments.file) as temporary:

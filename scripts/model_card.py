@@ -66,7 +66,7 @@ Guessing gives an accuracy of {chance:.4f}. n = 1: one run with seed {seed}.
 - They know only the ten classes and name one of them for any picture. A high probability does not say that a picture
   has one of the classes.
 - Any picture is reduced to 32 x 32 pixels first. Objects that are small in a picture are lost.
-- The defaults train for about an hour on two CPU cores. Longer training gives much better models.
+- The defaults train for about an hour on two CPU cores. The models are far from what the networks can reach.
 - Only one run was made, so the spread between seeds is unknown."""
 
 
@@ -120,10 +120,11 @@ def models(params: Mapping[str, Any], names: list[str]) -> list[str]:
         "xavier": "Glorot & Bengio's initialisation",
         "kaiming": "He et al.'s initialisation",
     }
-    start, transfer = starts[params["init"]], params["train_vgg16"]["transfer"]
+    start, transfer = starts.get(params["init"], params["init"]), params["train_vgg16"]["transfer"]
+    first = start if params["train_vgg11"]["start"] == "none" else f"{start}, and `{params['train_vgg11']['start']}`"
     second = start if transfer == "none" else f"{start}, and layers of {names[0]} (`transfer: {transfer}`)"
     return [
-        f"| {names[0]} | {letters[0]} of table 1 | from {start} | `models/vgg11.safetensors` |",
+        f"| {names[0]} | {letters[0]} of table 1 | from {first} | `models/vgg11.safetensors` |",
         f"| {names[1]} | {letters[1]} of table 1 | from {second} | `models/vgg16.safetensors` |",
     ]
 
@@ -136,7 +137,8 @@ def training(params: Mapping[str, Any]) -> str:
     )
     return (
         f"{optimizer['name'].upper() if optimizer['name'] == 'sgd' else 'Adam'}, learning rate {optimizer['lr']:g} "
-        f"({schedule['name']}), weight decay {optimizer['weight_decay']:g}, batches of {params['batch_size']}, dropout "
+        f"({schedule['name']}), momentum {optimizer['momentum']:g}, weight decay {optimizer['weight_decay']:g}, "
+        f"batches of {params['batch_size']}, images resized to {params['image']['resize']}, dropout "
         f"{params['dropout']:g}, {params['train_vgg11']['epochs']} and {params['train_vgg16']['epochs']} epochs, "
         f"augmentation: {', '.join(augment).replace('_', ' ') or 'none'}."
     )

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -57,13 +57,17 @@ def find(names: list[str]) -> Iterator[str]:
     """The pictures that the arguments stand for. A folder's are sorted by name."""
     for name in names:
         if name != "-" and Path(name).is_dir():
-            found = sorted(Path(folder, file) for folder, _, files in os.walk(name) for file in files)
+            found = sorted(Path(folder, file) for folder, _, files in os.walk(name, onerror=refuse) for file in files)
             pictures = [str(path) for path in found if is_picture(path)]
             if not pictures:
                 raise InputError(f"{name}: no picture in this folder")
             yield from pictures
         else:
             yield name
+
+
+def refuse(error: OSError) -> NoReturn:
+    raise InputError(f"{error.filename}: {error.strerror}")
 
 
 def predictions(
@@ -80,6 +84,7 @@ def predictions(
                     batch.append((name, read_picture(sys.stdin.buffer.read() if name == "-" else Path(name), name)))
                 except InputError as error:
                     wrong.append(name)
+                    bar.clear()
                     say(str(error))
                 bar.update()
             if not batch:

@@ -85,12 +85,29 @@ def main() -> None:
     parser.add_argument("--base", help="what to compare with; default: HEAD, or the parent of the revision")
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="default: %(default)s")
     arguments = parser.parse_args()
-    base = arguments.base or (f"{arguments.revision}^" if arguments.revision else "HEAD")
-    for revision in filter(None, (arguments.revision, base)):
-        check_revision(revision)
-    read = of_revision(arguments.revision) if arguments.revision else of_workspace
-    write_text(arguments.out, page(read, of_revision(base), arguments.revision, base))
+    revision = arguments.revision and commit_of(arguments.revision)
+    if revision and not arguments.base and not git("rev-list", "--parents", "-1", revision).split()[1:]:
+        raise InputError(f"{arguments.revision}: has no parent; name what to compare with: --base")
+    base = arguments.base or (f"{revision}^" if revision else "HEAD")
+    check_revision(base)
+    read = of_revision(revision) if revision else of_workspace
+    name = arguments.base or git("rev-parse", "--short", base).decode().strip()
+    try:
+        text = page(read, of_revision(base), revision, name)
+    except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
+        place = arguments.revision or "the workspace"
+        raise InputError(f"{place}: results of another version, or damaged ({error!r})".replace("\n", " ")) from None
+    write_text(arguments.out, text)
     print(f"{arguments.out}: open it in a browser")
+
+
+def commit_of(name: str) -> str:
+    """The commit of an experiment, the newest of that name, or of another git revision."""
+    places = f"refs/exps/*/*/{name}"
+    found = git("for-each-ref", "--sort=-creatordate", "--format=%(objectname)", places).decode().split()
+    if not found:
+        check_revision(name)
+    return found[0] if found else name
 
 
 def of_workspace(name: str) -> bytes | None:
@@ -138,7 +155,7 @@ def page(now: Read, before: Read, revision: str | None, base: str) -> str:
         "Parameters": changes(flat(params), flat(before("params.yaml") or b"{}"), base),
         "Where this comes from": origin(now, revision, base, settings),
     }
-    body = "\n".join(f"<section><h2>{title}</h2>\n{text}</section>" for title, text in sections.items() if text)
+    body = "\n".join(f"<section><h2>{escape(title)}</h2>\n{text}</section>" for title, text in sections.items() if text)
     return PAGE.format(
         title=escape(f"{names['vgg11']} and {names['vgg16']} on {settings['dataset']['name']}"), body=body
     )
@@ -190,9 +207,9 @@ def flat(text: bytes) -> dict[str, str]:
     return found
 
 
-def changes(now: Mapping[str, str], before: Mapping[str, str], base: str) -> str:
+def changes(now: dict[str, str], before: dict[str, str], base: str) -> str:
     """All parameters. Those that differ from the base are marked."""
-    rows = [[key, value, before.get(key, "")] for key, value in now.items()]
+    rows = [[key, now.get(key, ""), before.get(key, "")] for key in now | before]
     return table(["", "here", base], rows, marked=[row[1] != row[2] for row in rows])
 
 

@@ -58,7 +58,7 @@ def replace(folder: Path, files: Mapping[str, bytes | Path]) -> None:
     """Put files into a folder, in place of those that are on its list. Other files stay.
 
     Args:
-        files: the content of each file, or a file that is moved there.
+        files: the content of each file, or a file that is copied there.
 
     Raises:
         InputError: a file of somebody else is in the way.
@@ -74,7 +74,7 @@ def replace(folder: Path, files: Mapping[str, bytes | Path]) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).unlink(missing_ok=True)  # a link, or a file that may not be written
         if isinstance(content, Path):
-            shutil.move(content, folder / name)
+            shutil.copyfile(content, folder / name)
         else:
             (folder / name).write_bytes(content)
     save_list(folder, files)

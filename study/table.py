@@ -30,6 +30,15 @@ COLUMNS = (
 """Of study.csv, one row per run. A column without the name of a network is of train_vgg16, `fusion` of both networks
 together. `commit` is that of the experiment, `code` the one from which it ran, `movement` that of all `steps`. `error`
 says why training ended early."""
+OLD: dict[str, float | str] = {
+    "runtime.convolution": "auto",
+    "train_vgg11.start": "none",
+    "train_vgg11.start_sha256": "none",
+    "evaluate.test": "centre",
+    "evaluate.scales": "auto",
+    "evaluate.flip": "false",
+}
+"""What a key stands for in an experiment from before the key was there."""
 SHOWN = (  # on the page
     *("vgg11_best_validation_accuracy", "layers_below_eps_before_transfer", "layers_below_eps_after_transfer"),
     *("movement", "weakest_signal", "predicted", "learned", "best_validation_accuracy", "test_accuracy"),
@@ -43,8 +52,8 @@ def find_done(wanted: list[Run]) -> dict[str, str]:
     for run in wanted:
         if any(all(plain(row[key]) == run.parameters.get(key) for key in VARIED) for row in rows):
             found[run.name] = ""
-        for commit, values in experiments.items():  # an older experiment has no key of a newer option
-            if all(values.get(key, value) == value for key, value in run.parameters.items()):
+        for commit, values in experiments.items():
+            if all(values.get(key, OLD.get(key)) == value for key, value in run.parameters.items()):
                 found[run.name] = commit
     return found
 
@@ -137,7 +146,8 @@ def by_cell(rows: list[Row], columns: Iterable[str]) -> str:
 
 def over_seeds(rows: list[Row], column: str) -> str:
     """Mean and sample standard deviation of accuracies, the number of each verdict, the range of other numbers."""
-    values = [row[column] for row in rows if row[column] and (row["vgg11_learned"] or "vgg11" not in column)]
+    with_vgg11 = column.startswith(("vgg11", "fusion"))  # of no meaning where VGG11 was not trained
+    values = [row[column] for row in rows if row[column] and (row["vgg11_learned"] or not with_vgg11)]
     if column in ("predicted", "learned"):
         return ", ".join(f"{values.count(value)} {value}" for value in sorted(set(values), reverse=True)) or "-"
     if column.endswith("accuracy") and len(values) > 1:

@@ -55,6 +55,8 @@ def run(main: Callable[[], None]) -> NoReturn:
         main()
     except InputError as error:
         sys.exit(f"error: {error}" if is_first_to_fail() else 1)
+    except BrokenPipeError:  # the program that reads the output has ended, such as `head`
+        os._exit(128 + signal.SIGPIPE)
     except OSError as error:  # a full disk or a missing permission is not a bug, so no traceback
         sys.exit(f"error: {error}" if is_first_to_fail() else 1)
     except (MemoryError, RuntimeError) as error:

@@ -61,7 +61,7 @@ def averaged_logits(
     """The logits of uint8 images [B, 3, 32, 32], float32 [B, classes], averaged as section 3.2 says.
 
     - centre: the network on the central square
-    - dense: the network on every square of the whole image that its poolings allow (`class_map`)
+    - dense: the network at all positions of the whole image, 32 pixels apart (`class_map`)
     - crops: the network on a grid of 5 x 5 squares
     - dense_and_crops: both (section 4.4)
 
@@ -92,8 +92,8 @@ def class_map(network: VGG, images: Tensor) -> Tensor:
     """Class scores by position (section 3.2): float32 [B, 3, H, W], at least the network's size, to [B, classes, h, w].
 
     The paper turns the fully connected layers into convolutions, and fc6 gets a kernel of 7 x 7 at 224 pixels. Here the
-    fully connected layers compute each 7 x 7 window of the last feature map, which is the same. Pixels that do not fill
-    a pooling window, at the right and at the bottom, are left out.
+    fully connected layers compute each 7 x 7 window of the last feature map, which is the same. H and W are multiples
+    of 32.
     """
     layers = dict(network.named_children())
     names = list(layers)

@@ -1,5 +1,6 @@
 """A picture of any format and size as an image of this project, which has 32 x 32 pixels."""
 
+import warnings
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from src.base.errors import InputError
+from src.base.errors import InputError, out_of_memory
 from src.images.format import SIDE
 
 UNREADABLE = {
@@ -18,12 +19,30 @@ UNREADABLE = {
     ".svg": "it has no pixels; convert it to PNG first, for instance with `rsvg-convert`",
 }
 """What to do about formats that Pillow does not read."""
+FORMATS = (
+    "AVIF",
+    "BMP",
+    "DIB",
+    "GIF",
+    "ICO",
+    "JPEG",
+    "JPEG2000",
+    "MPO",
+    "PCX",
+    "PNG",
+    "PPM",
+    "QOI",
+    "TGA",
+    "TIFF",
+    "WEBP",
+)
+"""Pillow's names of formats of pictures. It also knows documents, videos and tables, and runs programs for some."""
 
 
 def is_picture(path: Path) -> bool:
     """Whether the name of a file is that of a picture."""
     suffix = path.suffix.lower()
-    return suffix in UNREADABLE or suffix in Image.registered_extensions()
+    return suffix in UNREADABLE or Image.registered_extensions().get(suffix) in FORMATS
 
 
 def read_picture(source: Path | bytes, name: str) -> Tensor:
@@ -42,17 +61,30 @@ def read_picture(source: Path | bytes, name: str) -> Tensor:
     if advice := UNREADABLE.get(Path(name).suffix.lower()):
         raise InputError(f"{name}: Pillow does not read this format; {advice}")
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as picture:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # at twice the size it is an error
+            opened = Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=_known())
+        with opened as picture:
             image = _colours(ImageOps.exif_transpose(picture), name)
             image = ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.BILINEAR)
     except UnidentifiedImageError:
         raise InputError(f"{name}: not a picture that Pillow can read") from None
     except Image.DecompressionBombError:
         raise InputError(f"{name}: too large; make it smaller first") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:  # Pillow's for damaged files
+    except InputError:
+        raise
+    except Exception as error:  # damaged files raise exceptions of every kind
+        if line := out_of_memory(error):
+            raise line from None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
         raise InputError(f"{name}: cannot be read ({reason or type(error).__name__})") from None
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def _known() -> list[str]:
+    """Those of `FORMATS` that this Pillow reads."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _colours(image: Image.Image, name: str) -> Image.Image:

@@ -82,9 +82,9 @@ def resize_and_crop(images: Tensor, size: int | Tensor, crop: int, top: int | Te
                 raise InputError(f"crop at {place}, expected 0..{size - crop}")
         if size == crop == SIDE:
             return images.float()
-    rows, columns = (resize_weights(size, place, crop, images.device).float() for place in (top, left))
-    if rows.ndim == 3:
-        rows, columns = rows[:, None], columns[:, None]  # the same for all channels
+    rows, columns = (  # [1, 32, crop], or [B, 1, 32, crop]
+        resize_weights(size, place, crop, images.device).float().unsqueeze(-3) for place in (top, left)
+    )
     with without_autocast(images.device):
         return rows.mT @ images.float() @ columns
 

@@ -53,8 +53,14 @@ def centre(images: Tensor, image_format: ImageFormat, scale: int) -> Iterator[Te
 
 
 def whole(images: Tensor, image_format: ImageFormat, scale: int) -> Iterator[Tensor]:
-    """The whole enlarged images, once: uint8 [B, 3, 32, 32] to float32 [B, 3, scale, scale]."""
-    yield _square(images, image_format, scale, scale, 0, 0)
+    """The whole enlarged images, once: uint8 [B, 3, 32, 32] to float32 [B, 3, side, side].
+
+    `side` is the largest multiple of 32 up to `scale`. The five poolings would leave out the other pixels, all of them
+    at the right and at the bottom. Here a border of equal width goes on every side.
+    """
+    side = scale // 32 * 32
+    place = central(scale, side)
+    yield _square(images, image_format, scale, side, place, place)
 
 
 def squares(images: Tensor, image_format: ImageFormat, scale: int) -> Iterator[Tensor]:

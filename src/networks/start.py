@@ -1,11 +1,11 @@
 """The weights of a file as the start of training: a model of this project, or a state dict of torchvision's VGG."""
 
 import hashlib
+import io
 import pickle
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import safetensors
 import safetensors.torch
 import torch
 from pydantic import Field
@@ -39,7 +39,7 @@ def start_from(path: Path, sha256: str, network: VGG) -> Transferred:
     digest = hashlib.sha256(content).hexdigest()
     if digest != sha256:
         raise InputError(f"params.yaml: train_vgg11.start_sha256: {sha256}: {path} has {digest}")
-    weights = _read(path, network)
+    weights = _read(path, content, network)
     copied = []
     for name, layer in network.weight_layers.items():
         parts = {part: weights.get(f"{name}.{part}") for part in ("weight", "bias")}
@@ -51,12 +51,12 @@ def start_from(path: Path, sha256: str, network: VGG) -> Transferred:
     return Transferred(tuple(copied), tuple(name for name in network.weight_layers if name not in copied))
 
 
-def _read(path: Path, network: VGG) -> dict[str, Tensor]:
+def _read(path: Path, content: bytes, network: VGG) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
-            state: Any = safetensors.torch.load_file(path)
+            state: Any = safetensors.torch.load(content)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # damaged archives raise exceptions of every kind
         if line := out_of_memory(error):
             raise line from None
@@ -65,5 +65,8 @@ def _read(path: Path, network: VGG) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: not a state dict: expected tensors by name")
     if any(name.startswith("features.") for name in state):
-        return from_torchvision(state, network)
+        try:
+            return from_torchvision(state, network)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
     return {name: value.float() for name, value in state.items()}

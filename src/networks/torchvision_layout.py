@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.base.errors import InputError
-from src.networks.vgg import NAMES, VGG, Letter
+from src.networks.vgg import NAMES, VGG, Letter, LocalResponseNorm
 
 PARTS = ("weight", "bias")
 SIDE = 7
@@ -49,11 +49,13 @@ def from_torchvision(state: Mapping[str, Tensor], network: VGG) -> dict[str, Ten
         InputError: the state dict is of another network.
     """
     layers = list(network.weight_layers)
+    if any("running_mean" in key for key in state):
+        raise InputError("weights with batch normalisation, which the networks here do not have")
     ours = {
         f"{key}.{part}": f"{name}.{part}" for key, name in zip(keys(network), layers, strict=True) for part in PARTS
     }
     if different := sorted(state.keys() ^ ours.keys()):
-        raise InputError(f"not the weights of torchvision's {NAMES[network.letter].lower()}: {different[0]}")
+        raise InputError(f"not the layers of network {network.letter} in torchvision: {different[0]}")
     weights = {ours[key]: value.float() for key, value in state.items()}
     if weights["fc6.weight"].shape[1:] == (512 * SIDE**2,):
         weights["fc6.weight"] = _resample(weights["fc6.weight"], _pooling(network))
@@ -62,7 +64,8 @@ def from_torchvision(state: Mapping[str, Tensor], network: VGG) -> dict[str, Ten
 
 def keys(network: VGG) -> list[str]:
     """torchvision's names of the layers with weights, in order: features.0, …, classifier.0, .3 and .6."""
-    convolutions = [f"features.{place}" for place, layer in enumerate(network) if isinstance(layer, nn.Conv2d)]
+    layers = [layer for layer in network if not isinstance(layer, LocalResponseNorm)]  # torchvision has none
+    convolutions = [f"features.{place}" for place, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
     return [*convolutions, "classifier.0", "classifier.3", "classifier.6"]
 
 

@@ -61,7 +61,8 @@ class Progress:
             rate = (more - done) / (now - started)
             hint = f"; {SHORTER}" if seconds > DAY else ""
             tqdm.write(
-                f"{self.name}: takes about {duration(seconds)} here, at {rate:.3g} images/s{hint}", file=sys.stderr
+                f"{self.name}: training takes about {duration(seconds)} here, at {rate:.3g} images/s{hint}",
+                file=sys.stderr,
             )
 
     def epoch(self, epoch: int, scores: dict[str, float], rate: float) -> None:

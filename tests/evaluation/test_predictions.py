@@ -113,6 +113,12 @@ def test_the_class_map_is_that_of_convolutions(size: int, scale: int, shape: int
     torch.testing.assert_close(found, convolutional(network, images), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [36, 40, 63])
+def test_dense_with_a_single_position_is_the_centre(scale: int, network: VGG) -> None:
+    expected = evaluated(network, resize=scale).double().softmax(dim=1)
+    close(evaluated(network, resize=scale, test="dense"), expected)
+
+
 @pytest.mark.parametrize("test", ["dense", "dense_and_crops"])
 def test_dense_averages_scores_over_positions_and_probabilities_over_the_rest(
     test: Literal["dense", "dense_and_crops"], network: VGG

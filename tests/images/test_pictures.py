@@ -46,9 +46,7 @@ def close(found: tuple[list[int], list[int]], left: tuple[int, ...], right: tupl
     [
         *(("PNG", {}, 0), ("BMP", {}, 0), ("TIFF", {}, 0), ("PPM", {}, 0), ("GIF", {}, 0), ("TGA", {}, 0)),
         *(("JPEG", {"quality": 95}, 4), ("JPEG", {"quality": 95, "progressive": True}, 4)),
-        pytest.param(
-            "WEBP", {"lossless": True}, 0, marks=pytest.mark.skipif(not features.check("webp"), reason="no WebP")
-        ),
+        pytest.param("WEBP", {"lossless": True}, 0, marks=NEEDS_WEBP),
     ],
 )
 def test_formats(form: str, options: dict[str, Any], within: int) -> None:
@@ -91,13 +89,7 @@ MODES: dict[str, tuple[Callable[[], bytes], tuple[int, ...], tuple[int, ...]]] =
     "black and white": (lambda: content(halves((0, 0, 0), WHITE).convert("1"), "PNG"), (0, 0, 0), WHITE),
     "palette": (lambda: content(halves().quantize(4), "PNG"), RED, BLUE),
     "CMYK": (lambda: content(halves(GREY, WHITE).convert("CMYK"), "TIFF"), GREY, WHITE),
-    "16 bits": (
-        lambda: content(
-            Image.fromarray(np.repeat([[90 * 257, 65535]], 32, axis=1).repeat(64, 0).astype(np.uint16)), "PNG"
-        ),
-        GREY,
-        WHITE,
-    ),
+    "16 bits": (lambda: content(Image.fromarray(SIXTEEN_BITS), "PNG"), GREY, WHITE),
 }
 
 
@@ -146,6 +138,9 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder.png": (lambda path: path.mkdir(), r"cannot be read \(Is a directory\)"),
     "photo.HEIC": (lambda path: path.write_bytes(b"ftypheic"), "Pillow does not read this format; convert it to JPEG"),
     "drawing.svg": (lambda path: path.write_text("<svg/>"), "Pillow does not read this format; it has no pixels;"),
+    "document.pdf": (lambda path: halves().save(path), "not a picture that Pillow can read"),
+    "drawing.eps": (lambda path: halves().save(path), "not a picture that Pillow can read"),
+    "odd.dds": (lambda path: path.write_bytes(b"DDS |" + bytes(200)), "not a picture that Pillow can read"),
     "float.tiff": (
         lambda path: Image.fromarray(np.zeros((40, 40), np.float32)).save(path),
         "has floating-point pixels, whose range is unknown; convert it to 8 bits first",
@@ -170,4 +165,5 @@ def test_a_huge_picture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pictures_are_known_by_their_names() -> None:
     assert all(is_picture(Path(name)) for name in ("a.jpg", "a.JPEG", "b.png", "c.webp", "d.heic", "e.svg", "f.tif"))
-    assert not any(is_picture(Path(name)) for name in ("a.txt", "a", ".png", "readme.md", "a.jpg.part"))
+    others = ("a.txt", "a", ".png", "readme.md", "a.jpg.part", "a.pdf", "a.eps", "a.mpg", "a.h5")
+    assert not any(is_picture(Path(name)) for name in others)

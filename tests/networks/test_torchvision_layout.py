@@ -80,10 +80,18 @@ def test_what_torchvision_does_not_have_is_refused(letter: Letter, size: int, me
 
 def test_weights_of_another_network_are_refused() -> None:
     with torch.device("meta"):
-        state = torchvision.models.vgg13().state_dict(), torchvision.models.vgg11_bn().state_dict()
-    for other in state:
-        with pytest.raises(InputError, match=r"^not the weights of torchvision's vgg11: (features|classifier)\."):
-            from_torchvision(other, network("A", 32))
+        deeper, normalised = torchvision.models.vgg13().state_dict(), torchvision.models.vgg11_bn().state_dict()
+    with pytest.raises(InputError, match=r"^not the layers of network A in torchvision: features\."):
+        from_torchvision(deeper, network("A", 32))
+    with pytest.raises(InputError, match=r"^weights with batch normalisation, which the networks here do not have$"):
+        from_torchvision(normalised, network("A", 32))
+
+
+def test_weights_of_vgg11_fit_its_form_with_local_response_normalisation() -> None:
+    state = to_torchvision(network("A", 32))
+    weights = from_torchvision(state, target := network("A-LRN", 32, seed=1))
+    target.load_state_dict(weights)
+    assert torch.equal(target.get_parameter("conv5_2.weight"), network("A", 32).get_parameter("conv5_2.weight"))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

@@ -160,16 +160,10 @@ def test_parameters_that_are_none(text: bytes) -> None:
         parameters(text)
 
 
-def test_a_path_of_the_data_counts_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_of_the_user_count_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CIFAR10_URL and train_vgg11.start: stages take them from the folder that DVC_ROOT names."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "cifar.tar").touch()
-    for place, seen in {
-        "cifar.tar": str(tmp_path / "cifar.tar"),
-        "https://a.b/cifar.tar": "https://a.b/cifar.tar",
-        "": "",
-    }.items():
-        monkeypatch.setenv("CIFAR10_URL", place)
-        assert environment(tmp_path)["CIFAR10_URL"] == seen
+    assert environment(tmp_path / "copy")["DVC_ROOT"] == str(tmp_path)
 
 
 def test_dvc_gets_the_name_of_a_user_without_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(tmp_path, "checkout", "-q", "-b", "other")
     write(0.75, "kaiming")
     keep("other")
+    head = git(tmp_path, "rev-parse", "main").strip()
+    git(tmp_path, "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/named", "other")  # as DVC keeps an experiment
     git(tmp_path, "checkout", "-q", "main")
     return tmp_path
 
@@ -118,7 +120,7 @@ def test_results_of_the_workspace(project: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_results_of_a_revision_against_another_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for arguments in (("other",), ("other", "--base", "main")):
+    for arguments in (("other",), ("other", "--base", "main"), ("named", "--base", "main")):
         text = made(monkeypatch, *arguments)
         page = Page(text)
         assert page.rows[1] == ["accuracy", *["0.7500 (+0.2500)"] * 3]
@@ -139,7 +141,22 @@ def test_without_results_there_is_no_page(project: Path, monkeypatch: pytest.Mon
         made(monkeypatch)
     with pytest.raises(InputError, match=r"^unknown git revision 'nothing'"):
         made(monkeypatch, "nothing")
+    with pytest.raises(InputError, match=r"^main: has no parent; name what to compare with: --base$"):
+        made(monkeypatch, "main")
     assert not Path("report.html").exists()
+
+
+@pytest.mark.parametrize("content", ["<<<<<<<", "[1]", '{"vgg11": {}}'])
+def test_damaged_results_are_one_line(content: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("results/evaluate/metrics.json").write_text(content)
+    with pytest.raises(InputError, match=r"^the workspace: results of another version, or damaged \(") as error:
+        made(monkeypatch)
+    assert "\n" not in str(error.value)
+
+
+def test_names_of_revisions_are_text(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(project, "branch", "a<b>&c")
+    assert "change against a&lt;b&gt;&amp;c)" in made(monkeypatch, "--base", "a<b>&c")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

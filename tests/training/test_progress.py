@@ -35,8 +35,8 @@ def announced(
 def test_a_long_run_says_how_long_it_will_take(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert announced(10, monkeypatch, capsys) == "train: takes about 16 minutes here, at 10 images/s\n"
-    assert announced(10, monkeypatch, capsys, done=5) == "train: takes about 8 minutes here, at 10 images/s\n"
+    assert announced(10, monkeypatch, capsys) == "train: training takes about 16 minutes here, at 10 images/s\n"
+    assert announced(10, monkeypatch, capsys, done=5) == "train: training takes about 8 minutes here, at 10 images/s\n"
 
 
 def test_a_short_run_says_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,5 +45,7 @@ def test_a_short_run_says_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 def test_a_run_of_days_names_a_shorter_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     text = announced(5000, monkeypatch, capsys)
-    assert text.startswith("train: takes about 6 days here, at 0.02 images/s; presets/study-32px, with images of 32")
+    assert text.startswith(
+        "train: training takes about 6 days here, at 0.02 images/s; presets/study-32px, with images of 32"
+    )
     assert text.count("\n") == 1
