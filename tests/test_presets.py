@@ -19,15 +19,15 @@ from tests.defaults import DEFAULTS
 from tests.project import ROOT
 
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-LARGE = ("original", "paper", "study-gpu")
-"""Presets with images of 224 pixels and more: a minute each on two cores."""
+NETWORKS = {"vgg13": ("A", "B"), "vgg16-1x1": ("A", "C"), "vgg19": ("A", "E"), "lrn": ("A-LRN", "D")}
+FAST = ("best", *NETWORKS)
+"""The others have images of 224 pixels and take a minute, or differ from the defaults in numbers only."""
 PRESETS = [
-    pytest.param(path.name, marks=[pytest.mark.slow] if path.name in LARGE else [])
+    pytest.param(path.name, marks=[] if path.name in FAST else [pytest.mark.slow])
     for path in sorted((ROOT / "presets").iterdir())
 ]
 FEW = ["dataset.name=digits", "preprocess.validation=10", "preprocess.fraction=0.1", "batch_size=2"]
 FEW += ["train_vgg11.epochs=1", "train_vgg16.epochs=1"]
-NETWORKS = {"vgg13": ("A", "B"), "vgg16-1x1": ("A", "C"), "vgg19": ("A", "E"), "lrn": ("A-LRN", "D")}
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,11 @@ def images(size: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("letter", "size"), [("A", 32), ("B", 32), ("D", 32), ("E", 32), ("A", 64), ("A", 96), ("A", 160), ("A", 224)]
+    ("letter", "size"),
+    [
+        *(("A", 32), ("D", 32), ("A", 64), ("A", 96)),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("B", 32), ("E", 32), ("A", 160), ("A", 224))),
+    ],
 )
 @torch.inference_mode()
 def test_torchvisions_network_gives_the_same_outputs(letter: Letter, size: int) -> None:

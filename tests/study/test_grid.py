@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 
 from src.base.errors import InputError
-from src.base.params import load
 from study.__main__ import check
 from study.grid import VARIED, Grid, Round, read, runs
-from tests.defaults import STAGES
-from tests.study.conftest import RUN, VALUES, with_settings
+from tests.study.conftest import RUN, VALUES
 
 SCALES = sorted(Path("presets").glob("study-*"))
 GRIDS = {path.stem: read(path) for path in sorted(Path("study").glob("*.yaml"))}
@@ -23,12 +21,8 @@ EVERY = [
 
 
 @pytest.mark.parametrize(("grid", "scale"), EVERY)
-def test_every_run_of_a_grid_is_valid(tmp_path: Path, grid: Grid, scale: Path) -> None:
-    path = tmp_path / "params.yaml"
-    for run in runs(grid, scale, VALUES):
-        path.write_text(with_settings(run.settings), encoding="utf-8")
-        for stage in STAGES.values():
-            load(stage, path)
+def test_every_cell_of_a_grid_is_valid(grid: Grid, scale: Path) -> None:
+    check(runs(grid, scale, VALUES))
 
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
