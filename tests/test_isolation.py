@@ -28,7 +28,14 @@ def developer(tmp_path: Path) -> Path:
     return tmp_path / "worktree"
 
 
-def test_a_git_hook_in_a_linked_worktree(developer: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "tests",
+    [
+        ["tests/scripts/test_results.py", "tests/study/test_table.py"],
+        pytest.param(["tests/scripts/test_pr_report_clones.py"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_git_hook_in_a_linked_worktree(tests: list[str], developer: Path, tmp_path: Path) -> None:
     """Git exports GIT_DIR and more to hooks. This user signs commits and has hooks for all repositories."""
     hooks = tmp_path / "hooks"
     hooks.mkdir()
@@ -40,7 +47,6 @@ def test_a_git_hook_in_a_linked_worktree(developer: Path, tmp_path: Path) -> Non
     (home / ".gitconfig").write_text(settings, encoding="utf-8")
     folder = git(developer, "rev-parse", "--absolute-git-dir")
     before = state(developer)
-    tests = ["tests/scripts/test_results.py", "tests/study/test_table.py", "tests/scripts/test_pr_report_clones.py"]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-x", *tests],
         cwd=ROOT,

@@ -116,6 +116,7 @@ def wait_for(process: subprocess.Popen[str], text: str) -> None:
         line = process.stderr.readline()
 
 
+@pytest.mark.slow
 def test_whatever_ends_one_process_ends_all_and_the_run_goes_on(tmp_path: Path) -> None:
     whole = Stage(tmp_path / "whole")
     assert whole.ended(whole.start()) == (0, [])
@@ -187,6 +188,7 @@ def test_another_number_of_processes_than_devices_is_said_once(tmp_path: Path, p
     assert not stage.files()
 
 
+@pytest.mark.slow
 def test_an_error_of_all_is_said_once(tmp_path: Path) -> None:
     stage = Stage(tmp_path / "exploding", lr="1.0e+30")
     code, said = stage.ended(stage.start())
