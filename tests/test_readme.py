@@ -32,7 +32,6 @@ COMMANDS = {
     "dvc status": "tests/test_sharing.py::test_a_second_clone_gets_everything_and_computes_nothing",
     "dvc exp": "not a whole command",
     "dvc exp run -S init=none": GOING_BACK,
-    "dvc exp run -S train_vgg16.transfer=none": QUEUE,
     "dvc exp run --temp -S init=none -S train_vgg16.epochs=10": "not run here: DVC's own work",
     "dvc exp run -S runtime.devices=8": "tests/compute/test_processes.py::",
     "dvc exp run --queue -S 'init=normal,none,kaiming'": QUEUE,
@@ -42,6 +41,7 @@ COMMANDS = {
     "dvc metrics diff": GOING_BACK,
     "dvc metrics diff main": GOING_BACK,
     "dvc params diff main": GOING_BACK,
+    "dvc plots diff": GOING_BACK,
     "dvc plots diff main": GOING_BACK,
     "dvc plots show": "tests/test_plots.py::test_the_template_loads_nothing",
     "dvc cache dir --local FOLDER; dvc config --local cache.type symlink": "tests/test_sharing.py::"
