@@ -39,7 +39,7 @@ def test_the_patches_apply(patch: str, tmp_path: Path) -> None:
 def test_a_network(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     project = patched(tmp_path / "project", PATCHES[0])
-    repro(project, "train_vgg11.network=F", "train_vgg16.transfer=all")
+    repro(project, "train_vgg11.network=F")
     assert "train_vgg11: network F" in project.dvc("repro", "--force", "--single-item", "train_vgg11")
     assert model_file.load(project.folder / "models" / "vgg16.safetensors").network.letter == "D"
 

@@ -18,7 +18,7 @@ COMMANDS = {
     "make test": "not run here: it is this test run",
     "make experiment PRESET=presets/original": "tests/test_presets.py::test_every_preset_runs_from_end_to_end",
     "make experiment PRESET=presets/paper": "tests/test_presets.py::test_every_preset_runs_from_end_to_end",
-    "make setup TORCH=cpu": "tests/test_readme.py::test_a_set_up_without_cuda_takes_versions_from_the_same_file",
+    "export TORCH=cpu": "tests/test_readme.py::test_a_set_up_without_cuda_takes_versions_from_the_same_file",
     "make test-gpu": "not run here: it needs a GPU",
     "make study": "tests/study/test_runner.py::test_what_is_missing_runs_in_order",
     "make study-list": "tests/study/test_runner.py::test_the_listing_says_what_is_done_and_what_is_left",
@@ -57,7 +57,7 @@ def commands(text: str) -> set[str]:
     """What stands in `code` or in an indented block and begins with the name of a program."""
     found = [match[1] or match[2] for match in re.finditer(r"`([^`\n]+)`|^ {4}(.+)$", text, re.MULTILINE)]
     stripped = [re.split(r"\s+# ", line)[0].strip().removeprefix("$ ") for line in found]
-    return {line for line in stripped if re.match("(make|dvc|python|git|source|pip) ", line)}
+    return {line for line in stripped if re.match("(make|dvc|python|git|source|pip|export) ", line)}
 
 
 def test_every_command_is_listed() -> None:
