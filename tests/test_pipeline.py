@@ -55,6 +55,7 @@ def test_a_second_repro_does_nothing_quickly(project: Project) -> None:
     assert project.status() == ""
 
 
+@pytest.mark.slow
 def test_another_clone_comes_to_the_same_bytes(project: Project, tmp_path: Path) -> None:
     """Contract 1: `dvc repro --force`, in a clone elsewhere whose cache is empty, so that everything is computed again.
 

@@ -5,12 +5,15 @@ The long form, a hundred stops, is `make torture`.
 
 from pathlib import Path
 
+import pytest
+
 from tests.torture import FULL_DISK, WHILE_WRITING, prepare
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_stopped_again_and_again_ends_with_the_same_bytes(tmp_path: Path) -> None:
     torture = prepare(tmp_path / "a project", longest=10)
-    for way in (FULL_DISK, WHILE_WRITING, "SIGINT to all"):
+    for way in (FULL_DISK, WHILE_WRITING, "SIGKILL to DVC", "SIGINT to all"):
         torture.stop(way)
     torture.finish()
     curve = torture.bytes()["train_vgg11/plots/metrics/train/loss.tsv"].decode().splitlines()

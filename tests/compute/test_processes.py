@@ -259,6 +259,7 @@ def test_a_process_that_waits_in_a_sum_ends_soon_after_the_other(tmp_path: Path,
     assert (result.returncode, result.stderr) == (1, "error: no such file\n")
 
 
+@pytest.mark.slow
 def test_the_others_take_part_until_the_first_process_has_saved_its_state(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-m", "tests.compute.endings", "stopped", str(tmp_path)], cwd=ROOT)
     while not (tmp_path / "ready").exists():

@@ -198,7 +198,8 @@ def test_a_placed_network_is_channels_last_and_computes_the_same() -> None:
     torch.testing.assert_close(placed(images), before)
 
 
-@pytest.mark.parametrize("compiler", ["false", pytest.param("/nowhere/g++", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["false", "/nowhere/g++"])
 def test_a_compiler_that_does_not_work_is_said_before_any_work(tmp_path: Path, compiler: str) -> None:
     code = "from src.base import cli; from src.compute.runtime import *; "
     code += "cli.run(lambda: start_runtime(REFERENCE.model_copy(update={'compile': True})))"

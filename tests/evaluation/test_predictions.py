@@ -119,7 +119,7 @@ def test_dense_with_a_single_position_is_the_centre(scale: int, network: VGG) ->
     close(evaluated(network, resize=scale, test="dense"), expected)
 
 
-@pytest.mark.parametrize("test", ["dense", "dense_and_crops"])
+@pytest.mark.parametrize("test", ["dense", pytest.param("dense_and_crops", marks=pytest.mark.slow)])
 def test_dense_averages_scores_over_positions_and_probabilities_over_the_rest(
     test: Literal["dense", "dense_and_crops"], network: VGG
 ) -> None:

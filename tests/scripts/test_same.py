@@ -51,6 +51,7 @@ def test_names_all_that_differs_from_the_first_stage_on(project: Path) -> None:
     assert git(project, "status", "--porcelain") == ""  # nothing is recorded
 
 
+@pytest.mark.slow
 def test_the_preset_decides_what_runs(project: Path) -> None:
     """Both commits have a learning rate of their own. The preset gives them the same one."""
     assert same(project, "old").returncode == 0
@@ -75,6 +76,7 @@ def test_records_the_new_code_without_data_and_models(project: Path) -> None:
     assert "train.sh" not in dvc_status(project)
 
 
+@pytest.mark.slow
 def test_a_record_that_was_out_of_date_stays_so(project: Path) -> None:
     change(project, f"{TRAIN}echo more >> model.txt\n")
     git(project, "tag", "--force", "stale")
