@@ -192,8 +192,13 @@ def lock(now: list[str], before: list[str]) -> str:
 
 def scores(before: dict[tuple[str, str], Any], now: dict[tuple[str, str], Any], base: str) -> str:
     """The section with the few numbers that matter, also where they did not change; empty without them."""
+
+    def short(found: dict[tuple[str, str], Any], name: str) -> str:
+        value = found.get((SCORES, name))
+        return f"{value:.4f}" if isinstance(value, float) else text(found, (SCORES, name))
+
     rows = [
-        [name, text(before, (SCORES, name)), text(now, (SCORES, name)), change(before, now, (SCORES, name))]
+        [name, short(before, name), short(now, name), change(before, now, (SCORES, name))]
         for _, name in sorted(key for key in now if key[0] == SCORES and key[1].endswith((".accuracy", ".loss")))
     ]
     table = markdown.table(["On the test images", escape(base), "workspace", "Change"], rows)

@@ -54,9 +54,9 @@ def test_the_scores_come_first_then_the_curves(clone: Path) -> None:
     sections = text.split("\n### ")
     assert [section.split("\n")[0] for section in sections[1:]] == ["Scores", "dvc.lock", "Metrics", "Parameters"]
     assert rows(sections[1])[1:] == [
-        ["vgg11.accuracy", "0.5", "0.5", "0"],
-        ["vgg11.loss", "1.5", "1.5", "0"],
-        ["vgg16.accuracy", "0.25", "0.75", "0.5"],
+        ["vgg11.accuracy", "0.5000", "0.5000", "0"],
+        ["vgg11.loss", "1.5000", "1.5000", "0"],
+        ["vgg16.accuracy", "0.2500", "0.7500", "0.5"],
     ]
     assert "![Loss and accuracy by epoch](https://example.org/raw/abc/results/evaluate/curves.png)" in sections[1]
     assert "<details><summary>13 rows</summary>" in sections[3]
