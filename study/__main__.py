@@ -99,7 +99,7 @@ def collect(grid: Grid, wanted: list[Run]) -> list[Run]:
         mine = [named[run.name] for run in wanted if run.name in named]
         insert(Path(grid.table.page), grid.table.place, table.by_cell(mine, grid.table.columns))
     for scale in dict.fromkeys(run.scale for run in wanted):
-        figures.draw(grid.panels, scale)
+        figures.draw(grid, scale)
     return [run for run in wanted if run.name not in done]
 
 

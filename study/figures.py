@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from src.base.plot_style import save, styled
+from study.grid import Grid
 from study.table import CURVES, LAYERS, STUDY, Row, group, read
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "black")  # Okabe & Ito
@@ -15,15 +16,19 @@ DASHED: dict[str, Any] = {"color": "0.4", "linestyle": "--", "linewidth": 1}
 Panels = dict[str, list[str]]  # the cells that each panel compares, by title
 
 
-def draw(panels: Panels, scale: str) -> None:
-    """Draw the figures of a scale that has runs: the panels with runs, and curves where a run has several epochs."""
-    if rows := group(read(STUDY), "scale").get(scale):
+def draw(grid: Grid, scale: str) -> None:
+    """Draw the figures of a grid at a scale that has runs: the panels with runs, curves where a run has several epochs.
+
+    The figures of a grid with a table of its own have the name of its place, too.
+    """
+    panels, name = grid.panels, f"{grid.table.place}-{scale}" if grid.table else scale
+    if rows := [row for row in group(read(STUDY), "scale").get(scale, []) if row["cell"] in grid.cells]:
         ran = {row["cell"] for row in rows}
         panels = {title: cells for title, cells in panels.items() if ran & set(cells)} or panels
-        save(layers(panels, rows), LAYERS.with_name(f"{scale}-layers.png"))
-        save(prediction(rows), LAYERS.with_name(f"{scale}-prediction.png"))
+        save(layers(panels, rows), LAYERS.with_name(f"{name}-layers.png"))
+        save(prediction(rows), LAYERS.with_name(f"{name}-prediction.png"))
         if any(float(row["train_vgg16.epochs"]) > 1 for row in rows):
-            save(curves(panels, rows), LAYERS.with_name(f"{scale}-curves.png"))
+            save(curves(panels, rows), LAYERS.with_name(f"{name}-curves.png"))
 
 
 @styled

@@ -9,9 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from study import figures, table
+from study.grid import Grid, Table
 from tests.study.conftest import make_run
 
 PANELS = {"one": ["a", "b", "c"], "two": ["c", "b"]}
+GRID = Grid(cells=dict.fromkeys("abcz", ""), rounds=[], panels=PANELS)
 
 
 def row(name: str, **columns: str) -> table.Row:
@@ -94,21 +96,33 @@ def test_predictions_and_outcomes_are_counted() -> None:
 def test_figures_of_each_scale_are_the_same_each_time(tables: None) -> None:
     big = row("tiny-a-0") | {"name": "big-a-0", "scale": "big", "train_vgg16.epochs": "1"}
     table.write("big-a-0", {table.STUDY: [big]})
-    figures.draw(PANELS, "tiny")
+    figures.draw(GRID, "tiny")
     drawn = {path.name: path.read_bytes() for path in table.LAYERS.parent.glob("*.png")}
     assert set(drawn) == {f"tiny-{name}.png" for name in ("layers", "curves", "prediction")}
     assert all(picture.startswith(b"\x89PNG") for picture in drawn.values())
-    figures.draw(PANELS | {"nothing is run": ["z"]}, "tiny")
+    figures.draw(GRID.model_copy(update={"panels": PANELS | {"nothing is run": ["z"]}}), "tiny")
     assert drawn == {path.name: path.read_bytes() for path in table.LAYERS.parent.glob("*.png")}
-    figures.draw(PANELS, "big")
+    figures.draw(GRID, "big")
     others = {path.name for path in table.LAYERS.parent.glob("*.png")} - set(drawn)
     assert others == {"big-layers.png", "big-prediction.png"}  # one epoch makes no curve
-    figures.draw(PANELS, "a scale without runs")
+    figures.draw(GRID, "a scale without runs")
     assert len(list(table.LAYERS.parent.glob("*.png"))) == 5
+
+
+def test_a_grid_with_a_table_of_its_own_has_figures_of_its_own(tables: None) -> None:
+    """Of its cells alone: another grid at the same scale keeps its figures."""
+    own = Grid(cells={"a": ""}, rounds=[], panels={"one": ["a"]}, table=Table(page="p", place="ours", columns=[]))
+    figures.draw(GRID, "tiny")
+    before = {path.name: path.read_bytes() for path in table.LAYERS.parent.glob("*.png")}
+    figures.draw(own, "tiny")
+    after = {path.name: path.read_bytes() for path in table.LAYERS.parent.glob("*.png")}
+    assert {name: content for name, content in after.items() if name in before} == before
+    assert set(after) - set(before) == {f"ours-tiny-{name}.png" for name in ("layers", "curves", "prediction")}
+    assert after["ours-tiny-prediction.png"] != before["tiny-prediction.png"]
 
 
 def test_a_scale_where_all_runs_overflowed_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     table.write(ROWS[3]["name"], {table.STUDY: [ROWS[3]]})
-    figures.draw(PANELS, "tiny")
+    figures.draw(GRID, "tiny")
     assert len(list(table.LAYERS.parent.glob("*.png"))) == 3

@@ -42,7 +42,7 @@ class Runner:
 def runner(repository: str, monkeypatch: pytest.MonkeyPatch) -> Runner:
     runner = Runner()
     monkeypatch.setattr(study, "run_experiment", runner)
-    monkeypatch.setattr(figures, "draw", lambda _panels, _scale: None)
+    monkeypatch.setattr(figures, "draw", lambda _grid, _scale: None)
     return runner
 
 
@@ -72,8 +72,8 @@ def test_what_is_missing_runs_in_order(runner: Runner, capsys: pytest.CaptureFix
 def test_tables_figures_and_page_are_up_to_date_after_each_run(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def draw(panels: dict[str, list[str]], scale: str) -> None:
-        assert (panels, scale) == (GRID.panels, "tiny")
+    def draw(grid: Grid, scale: str) -> None:
+        assert (grid, scale) == (GRID, "tiny")
         page = study.PAGE.read_text(encoding="utf-8")
         assert page.startswith("By hand.\n")
         seen.append((len(table.read(table.STUDY)), len(table.read(table.CURVES)), page.count("\n| x |")))
@@ -143,7 +143,7 @@ def test_what_dvc_prints_is_shown_and_read(
     program = tmp_path / "dvc"
     program.write_text(f"#!/bin/sh\necho $*\necho '{NAN}' >&2\nexit 1\n", encoding="utf-8")
     program.chmod(0o755)
-    monkeypatch.setattr(figures, "draw", lambda _panels, _scale: None)
+    monkeypatch.setattr(figures, "draw", lambda _grid, _scale: None)
     monkeypatch.setattr(sys, "executable", str(program))
     study.run_missing(GRID, [RUN])
     command = "exp run --name tiny-normal-none-0 --set-param=init=normal --set-param=train_vgg16.transfer=none"
