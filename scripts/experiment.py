@@ -158,11 +158,20 @@ def parameters(text: bytes) -> dict[str, float | str]:
     Raises:
         InputError: the text is not YAML.
     """
+    return {key: plain(value) for key, value in by_dotted_key(text).items()}
 
-    def flat(prefix: str, values: dict[str, Any]) -> dict[str, float | str]:
-        found: dict[str, float | str] = {}
+
+def by_dotted_key(text: bytes) -> dict[str, Any]:
+    """The values of a params.yaml by dotted key, such as `optimizer.lr`.
+
+    Raises:
+        InputError: the text is not YAML.
+    """
+
+    def flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         for key, value in values.items():
-            found |= flat(f"{prefix}{key}.", value) if isinstance(value, dict) else {prefix + key: plain(value)}
+            found |= flat(f"{prefix}{key}.", value) if isinstance(value, dict) else {prefix + key: value}
         return found
 
     try:

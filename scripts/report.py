@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from scripts.experiment import by_dotted_key
 from scripts.pr_report import check_revision
 from scripts.workspace import git
 from src.base import cli
@@ -152,7 +153,7 @@ def page(now: Read, before: Read, revision: str | None, base: str) -> str:
         "Confusion matrices": pictures(now, matrices),
         "The most confident mistakes": pictures(now, mistakes),
         "Signal and gradient by layer": pictures(now, layers),
-        "Parameters": changes(flat(params), flat(before("params.yaml") or b"{}"), base),
+        "Parameters": changes(by_dotted_key(params), by_dotted_key(before("params.yaml") or b"{}"), base),
         "Where this comes from": origin(now, revision, base, settings),
     }
     body = "\n".join(f"<section><h2>{escape(title)}</h2>\n{text}</section>" for title, text in sections.items() if text)
@@ -192,24 +193,13 @@ def pictures(read: Read, files: Mapping[str, str]) -> str:
     return f'<div class="pair">{"".join(shown)}</div>' if len(shown) > 1 else "".join(shown)
 
 
-def flat(text: bytes) -> dict[str, str]:
-    """The values of a params.yaml by dotted key, as text."""
-    found: dict[str, str] = {}
-
-    def add(prefix: str, values: Mapping[str, Any]) -> None:
-        for key, value in values.items():
-            if isinstance(value, dict):
-                add(f"{prefix}{key}.", value)
-            else:
-                found[prefix + key] = str(value).lower() if isinstance(value, bool) else str(value)
-
-    add("", yaml.safe_load(text) or {})
-    return found
-
-
-def changes(now: dict[str, str], before: dict[str, str], base: str) -> str:
+def changes(now: dict[str, Any], before: dict[str, Any], base: str) -> str:
     """All parameters. Those that differ from the base are marked."""
-    rows = [[key, now.get(key, ""), before.get(key, "")] for key in now | before]
+
+    def text(value: object) -> str:
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    rows = [[key, text(now.get(key, "")), text(before.get(key, ""))] for key in now | before]
     return table(["", "here", base], rows, marked=[row[1] != row[2] for row in rows])
 
 
