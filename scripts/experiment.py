@@ -50,7 +50,7 @@ def main() -> None:
     head()  # before any work
     check_folder(arguments.folder)
     run_experiment(name, settings, results_in=arguments.folder)
-    print(f"\n{table(arguments.folder / 'evaluate' / 'metrics.json')}\n")
+    print(f"\n{table(arguments.folder / 'evaluate')}\n")
     print(f"Pictures, curves and reports: {arguments.folder}/ (start with {arguments.folder}/evaluate/curves.png).")
     print(f"To use VGG16: make predict MODEL={arguments.folder}/models/vgg16.safetensors IMAGES='a picture'")
     print(f"The workspace is as it was. The experiment is kept as `{name}`: dvc exp show, dvc exp apply {name}.")
@@ -148,7 +148,7 @@ def finished_experiments() -> dict[str, dict[str, float | str]]:
     references = git("for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps").decode()
     # refs/exps/<2 digits>/<38 digits>/<name> is an experiment; DVC keeps its queue and more beside them.
     commits = re.findall(r"^(\w+) refs/exps/\w{2}/\w{38}/[^/\n]+$", references, re.MULTILINE)
-    finished = [commit for commit in commits if git("ls-tree", commit, "results/evaluate/metrics.json")]
+    finished = [commit for commit in commits if git("ls-tree", commit, "results/evaluate/fusion.json")]
     return {commit: parameters(git("cat-file", "blob", f"{commit}:./params.yaml")) for commit in finished}
 
 
@@ -206,12 +206,15 @@ def unpack(revision: str, folder: Path, models: Path | None = None) -> None:
     results.replace(folder, files)
 
 
-def table(metrics: Path) -> str:
-    """Scores of the networks as a Markdown table."""
-    scores: dict[str, dict[str, float]] = json.loads(metrics.read_text(encoding="utf-8"))
-    names = list(next(iter(scores.values())))
-    rows = [[network, *(f"{values[name]:.4f}" for name in names)] for network, values in scores.items()]
-    return markdown.table(["test", *names], rows)
+def table(folder: Path) -> str:
+    """The scores that `evaluate` wrote into a folder, as a Markdown table."""
+    scores = {name: json.loads((folder / f"{name}.json").read_bytes()) for name in results.TESTED}
+    columns = list(dict.fromkeys(column for values in scores.values() for column in values))
+    rows = [
+        [name, *(f"{values[column]:.4f}" if column in values else "-" for column in columns)]
+        for name, values in scores.items()
+    ]
+    return markdown.table(["test", *columns], rows)
 
 
 def dvc(*arguments: str, folder: Path | None = None, output: list[str] | None = None) -> None:

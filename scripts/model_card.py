@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from scripts import markdown
+from scripts.results import TESTED
 from src.base import cli
 from src.base.errors import InputError
 from src.base.files import write_text
@@ -84,12 +85,12 @@ def card() -> str:
     try:
         params = yaml.safe_load(Path("params.yaml").read_bytes())
         images = json.loads(Path("results/preprocess/metrics.json").read_bytes())["images"]
-        metrics = json.loads(Path("results/evaluate/metrics.json").read_bytes())
+        scores = {key: json.loads(Path(f"results/evaluate/{key}.json").read_bytes()) for key in TESTED}
         report = Path("results/evaluate/vgg16/classification_report.csv").read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: not found; run `dvc repro`") from None
     names = list(titles({stage: params[stage]["network"] for stage in ("train_vgg11", "train_vgg16")}).values())
-    labels = dict(zip(("vgg11", "vgg16", "fusion"), (*names, "both together"), strict=True))
+    labels = dict(zip(TESTED, (*names, "both together"), strict=True))
     classes = [row for row in csv.DictReader(report.splitlines()) if not row["class"].endswith(" avg")]
     return TEXT.format(
         models="\n".join(models(params, names)),
@@ -101,8 +102,8 @@ def card() -> str:
         scores=markdown.table(
             ["", "accuracy", "top-5 accuracy", "loss"],
             [
-                [labels[key], *(f"{values[score]:.4f}" for score in ("accuracy", "top5_accuracy", "loss"))]
-                for key, values in metrics.items()
+                [labels[key], *(f"{values[score]:.4f}" for score in ("accuracy", "top5", "loss"))]
+                for key, values in scores.items()
             ],
         ),
         chance=1 / len(classes),

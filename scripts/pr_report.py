@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scripts import markdown
+from scripts.results import TESTED
 from src.base import cli
 from src.base.errors import InputError
 
 MARKER = "<!-- dvc-report -->"  # the workflow finds its earlier comment by this line
-SCORES, CURVES = "results/evaluate/metrics.json", "results/evaluate/curves.png"
+SCORES, CURVES = {f"results/evaluate/{name}.json": name for name in TESTED}, "results/evaluate/curves.png"
 FOLDED_FROM = 12  # rows; a longer table is folded
 TABLE_LIMIT = 30_000  # characters per table: GitHub allows 65,536 for a comment, and there are two tables
 PATIENCE = 120  # seconds for one command of git or DVC: a partial clone may have to ask its remote
@@ -193,13 +194,15 @@ def lock(now: list[str], before: list[str]) -> str:
 def scores(before: dict[tuple[str, str], Any], now: dict[tuple[str, str], Any], base: str) -> str:
     """The section with the few numbers that matter, also where they did not change; empty without them."""
 
-    def short(found: dict[tuple[str, str], Any], name: str) -> str:
-        value = found.get((SCORES, name))
-        return f"{value:.4f}" if isinstance(value, float) else text(found, (SCORES, name))
+    def short(found: dict[tuple[str, str], Any], key: tuple[str, str]) -> str:
+        value = found.get(key)
+        return f"{value:.4f}" if isinstance(value, float) else text(found, key)
 
     rows = [
-        [name, short(before, name), short(now, name), change(before, now, (SCORES, name))]
-        for _, name in sorted(key for key in now if key[0] == SCORES and key[1].endswith((".accuracy", ".loss")))
+        [f"{network} {score}", short(before, key), short(now, key), change(before, now, key)]
+        for file, network in SCORES.items()
+        for score in ("accuracy", "loss")
+        if (key := (file, score)) in now
     ]
     table = markdown.table(["On the test images", escape(base), "workspace", "Change"], rows)
     return f"### Scores\n\n{table}" if rows else ""

@@ -24,6 +24,7 @@ import yaml
 
 from scripts.experiment import by_dotted_key
 from scripts.pr_report import check_revision
+from scripts.results import TESTED
 from scripts.workspace import git
 from src.base import cli
 from src.base.errors import InputError
@@ -36,12 +37,10 @@ Read = Callable[[str], bytes | None]
 SCORES = {
     "accuracy": "accuracy",
     "loss": "loss",
-    "top5_accuracy": "top-5 accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
+    "top5": "top-5 accuracy",
+    "val_accuracy": "accuracy on the validation images",
 }
-"""The scores of results/evaluate/metrics.json, and their names on the page."""
+"""The scores of results/evaluate/NAME.json, and their names on the page."""
 PACKAGES = ("torch", "torchvision", "dvc", "dvclive", "scikit-learn")
 PAGE = """<!doctype html>
 <html lang="en">
@@ -131,14 +130,14 @@ def page(now: Read, before: Read, revision: str | None, base: str) -> str:
     Raises:
         InputError: there are no results of `evaluate`, or no params.yaml.
     """
-    metrics, params = now("results/evaluate/metrics.json"), now("params.yaml")
-    if metrics is None or params is None:
+    tested, earlier = all_scores(now), all_scores(before)
+    params = now("params.yaml")
+    if not tested or params is None:
         place = revision or "the workspace"
         raise InputError(f"{place}: no results of the stage `evaluate`; run `dvc repro`, or name an experiment")
     settings = yaml.safe_load(params)
     letters = {stage: settings[stage]["network"] for stage in ("train_vgg11", "train_vgg16")}
     names = dict(zip(("vgg11", "vgg16"), titles(letters).values(), strict=True)) | {"fusion": "both together"}
-    tested, earlier = json.loads(metrics), json.loads(before("results/evaluate/metrics.json") or "{}")
     both = ("vgg11", "vgg16")
     matrices = {f"results/evaluate/{key}/confusion_matrix.png": f"{names[key]}: confusion matrix" for key in both}
     mistakes = {f"results/evaluate/{key}/mistakes.png": f"{names[key]}: the most confident mistakes" for key in both}
@@ -147,7 +146,7 @@ def page(now: Read, before: Read, revision: str | None, base: str) -> str:
         "results/inspect_transfer/layers.png": f"{names['vgg16']} before and after the transfer",
     }
     sections = {
-        f"Scores on the test images (change against {base})": scores(tested, earlier, names),
+        f"Scores on the test images (change against {base})": comparison(tested, earlier, names),
         "Loss and accuracy by epoch": pictures(now, {"results/evaluate/curves.png": "loss and accuracy by epoch"}),
         "F1 by class": by_class(now, names),
         "Confusion matrices": pictures(now, matrices),
@@ -162,10 +161,17 @@ def page(now: Read, before: Read, revision: str | None, base: str) -> str:
     )
 
 
-def scores(now: Mapping[str, Any], before: Mapping[str, Any], names: Mapping[str, str]) -> str:
+def all_scores(read: Read) -> dict[str, dict[str, float]]:
+    """The scores of each network that was tested."""
+    return {key: json.loads(text) for key in TESTED if (text := read(f"results/evaluate/{key}.json"))}
+
+
+def comparison(now: Mapping[str, Any], before: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """The scores of each network. Where a score differs from that of the base, the change is in brackets."""
 
     def cell(key: str, score: str) -> str:
+        if key == "fusion" and score == "val_accuracy":
+            return "-"  # training validates one network at a time
         value, old = now[key][score], before.get(key, {}).get(score)
         return f"{value:.4f}" if old in (None, value) else f"{value:.4f} ({value - old:+.4f})"
 

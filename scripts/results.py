@@ -16,6 +16,8 @@ from src.base import cli
 from src.base.errors import InputError
 
 LIST = ".experiment.json"
+TESTED = ("vgg11", "vgg16", "fusion")
+"""The networks with scores on the test images, results/evaluate/NAME.json; `fusion` is both together."""
 
 
 def main() -> None:

@@ -47,11 +47,13 @@ def evaluate(paths: argparse.Namespace, params: Params) -> None:
         print(f"{name}\n{scores.classification_report(test, outputs, as_text=True)}")
     tested = {"vgg11": logits[0], "vgg16": logits[1], "fusion": average(logits)}  # section 4.5
     metrics = {key: scores.scores(outputs, test.labels) for key, outputs in tested.items()}
-    for name, values in zip((*names, "both together"), metrics.values(), strict=True):
+    for key, history in zip(("vgg11", "vgg16"), histories, strict=True):  # in the same table: settings are chosen by it
+        metrics[key]["val_accuracy"] = float(history["validation/accuracy"][-1, 1])
+    for (key, values), name in zip(metrics.items(), (*names, "both together"), strict=True):
         print(f"{name}: " + ", ".join(f"{score} {value:.4f}" for score, value in values.items()))
+        write_text(paths.results / f"{key}.json", json.dumps(values, indent=2) + "\n")
     curves = figures.curves(dict(zip(names, histories, strict=True)), len(test.format.classes))
     plot_style.save(curves, paths.results / "curves.png")
-    write_text(paths.results / "metrics.json", json.dumps(metrics, indent=2, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scripts import markdown, workspace
 from scripts.experiment import finished_experiments, plain, unpack
+from scripts.results import TESTED
 from src.base.files import write_csv
 from src.evaluation.history import TABLES, read_history
 from src.inspection.signals import LayerSignal
@@ -73,6 +74,7 @@ def record(run: Run, commit: str) -> dict[Path, list[Row]]:
     with tempfile.TemporaryDirectory() as folder:
         unpack(commit, results := Path(folder, "results"))
         metrics = {path.parent.name: json.loads(path.read_bytes()) for path in results.glob("*/metrics.json")}
+        tested = {name: json.loads((results / f"evaluate/{name}.json").read_bytes()) for name in TESTED}
         layers = [layer for stage in ("init", "transfer") for layer in read(results / f"inspect_{stage}/layers.csv")]
         histories = {name: read_history(results / f"train_{name}/plots/metrics") for name in ("vgg11", "vgg16")}
     batches = math.ceil(metrics["preprocess"]["images"]["train"] / float(run.parameters["batch_size"]))
@@ -86,11 +88,9 @@ def record(run: Run, commit: str) -> dict[Path, list[Row]]:
         accuracy = histories[network]["validation/accuracy"][:, 1]
         row[f"{prefix}final_validation_accuracy"] = f"{accuracy[-1]:.4f}"
         row[f"{prefix}best_validation_accuracy"] = f"{accuracy.max():.4f}"
-        tested = metrics["evaluate"]
         for score in ("accuracy", "loss"):
             row[f"{prefix}test_{score}"] = f"{tested[network][score]:.4f}"
-            if "fusion" in tested:  # an older experiment has none
-                row[f"fusion_test_{score}"] = f"{tested['fusion'][score]:.4f}"
+            row[f"fusion_test_{score}"] = f"{tested['fusion'][score]:.4f}"
         steps = batches * int(run.parameters[f"train_{network}.epochs"])
         if steps:  # nothing is predicted for a network that is not trained
             row[f"{prefix}predicted"] = learns(signals, optimizer, steps)

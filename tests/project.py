@@ -103,8 +103,8 @@ class Project:
         folder = self.folder / "results"
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
-    def metrics(self, stage: str) -> Any:
-        return json.loads(self.results()[f"{stage}/metrics.json"])
+    def metrics(self, name: str) -> Any:
+        return json.loads(self.results()[f"{name}.json"])
 
 
 def works_in(process: psutil.Process, folder: Path) -> bool:

@@ -64,5 +64,5 @@ def test_a_data_set(tmp_path: Path) -> None:
     with (project.folder / ".gitignore").open("a", encoding="utf-8") as ignored:
         ignored.write("/mine.npz\n")
     repro(project, "dataset.name=mine")
-    assert project.metrics("preprocess")["images"] == {"train": 48, "validation": 50, "test": 100}
+    assert project.metrics("preprocess/metrics")["images"] == {"train": 48, "validation": 50, "test": 100}
     assert model_file.load(project.folder / "models" / "vgg16.safetensors").format.classes[3] == "class3"

@@ -26,13 +26,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_the_results_are_complete(project: Project) -> None:
-    assert project.metrics("preprocess")["images"] == {"train": 72, "validation": 50, "test": 297}
-    assert project.metrics("inspect_init")["vgg16"] == {"layers": 16, "layers_below_eps": 16}
+    assert project.metrics("preprocess/metrics")["images"] == {"train": 72, "validation": 50, "test": 297}
+    assert project.metrics("inspect_init/metrics")["vgg16"] == {"layers": 16, "layers_below_eps": 16}
     files = set(project.results())
     for network, epochs in (("vgg11", 2), ("vgg16", 1)):
-        scores = project.metrics("evaluate")[network]
-        assert set(scores) == {"accuracy", "loss", "top5_accuracy", "precision", "recall", "f1"}
-        assert project.metrics(f"train_{network}")["step"] == epochs
+        scores, last = project.metrics(f"evaluate/{network}"), project.metrics(f"train_{network}/metrics")
+        assert set(scores) == {"accuracy", "loss", "top5", "val_accuracy"}
+        assert (scores["val_accuracy"], epochs) == (last["validation"]["accuracy"], last["step"])
         for split in ("train", "validation"):
             for name in ("loss", "accuracy"):
                 curve = project.results()[f"train_{network}/plots/metrics/{split}/{name}.tsv"].decode().splitlines()
@@ -74,7 +74,7 @@ def test_going_back_restores_instead_of_training_again(project: Project) -> None
     results = project.results()
     project.set("init", "none")
     assert "train_vgg11 epoch 2/2" in project.dvc("repro")
-    assert project.metrics("train_vgg11") != json.loads(results["train_vgg11/metrics.json"])
+    assert project.metrics("train_vgg11/metrics") != json.loads(results["train_vgg11/metrics.json"])
     diff = project.dvc("metrics", "diff")
     assert "vgg16.loss" in diff
     assert "init" in project.dvc("params", "diff")
@@ -113,7 +113,7 @@ def test_an_experiment_in_a_shallow_clone_is_kept(project: Project, tmp_path: Pa
     (clone / ".dvc" / "cache").symlink_to(project.folder / ".dvc" / "cache")
     command = [sys.executable, "-m", "scripts.experiment", "presets/tiny", "demo"]
     subprocess.run(command, cwd=clone, env=project.environment, check=True, capture_output=True)
-    assert json.loads((clone / "demo" / "evaluate" / "metrics.json").read_text()) == project.metrics("evaluate")
+    assert json.loads((clone / "demo" / "evaluate" / "vgg16.json").read_text()) == project.metrics("evaluate/vgg16")
     output = subprocess.run(["git", "status", "--porcelain"], cwd=clone, check=True, capture_output=True).stdout
     assert output == b""
 

@@ -62,8 +62,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *settings: str) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_runs_from_end_to_end(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch, *read_preset(ROOT / "presets" / preset), *FEW)
-    scores = json.loads(Path("results/evaluate/metrics.json").read_bytes())
-    assert set(scores) == {"vgg11", "vgg16", "fusion"}
+    for name in ("vgg11", "vgg16", "fusion"):
+        assert json.loads(Path(f"results/evaluate/{name}.json").read_bytes())["loss"] > 0
     models = [model_file.load(Path("models", f"{name}.safetensors")) for name in ("vgg11", "vgg16")]
     assert tuple(model.network.letter for model in models) == NETWORKS.get(preset, ("A", "D"))
 

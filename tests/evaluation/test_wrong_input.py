@@ -34,10 +34,10 @@ def test_equal_logits_have_one_rule() -> None:
     """All classes tie, so class 0 is predicted, and classes 0 to 4 are the top five."""
     zeros = torch.zeros(10, 10)
     found = scores.scores(zeros, torch.arange(10))
-    assert (found["accuracy"], found["top5_accuracy"]) == (0.1, 0.5)
+    assert (found["accuracy"], found["top5"]) == (0.1, 0.5)
     for label, top in ((0, 1.0), (4, 1.0), (5, 0.0), (9, 0.0)):
         found = scores.scores(zeros, torch.full((10,), label))
-        assert (found["accuracy"], found["top5_accuracy"]) == (float(label == 0), top)
+        assert (found["accuracy"], found["top5"]) == (float(label == 0), top)
 
 
 def test_scores_and_report_agree_on_ties(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_scores_and_report_agree_on_ties(tmp_path: Path) -> None:
     labels = DATA.labels.tolist()
     found = scores.scores(TIED, DATA.labels)
     assert found["accuracy"] == np.mean([row[0] == label for row, label in zip(order, labels, strict=True)])
-    assert found["top5_accuracy"] == np.mean([label in row[:5] for row, label in zip(order, labels, strict=True)])
+    assert found["top5"] == np.mean([label in row[:5] for row, label in zip(order, labels, strict=True)])
     report.write(tmp_path, "VGG11", DATA, TIED)
     rows = [line.split(",") for line in (tmp_path / "confusion.csv").read_text().splitlines()[1:]]
     assert [FORMAT.classes.index(guess) for _, guess in rows] == [row[0] for row in order]
@@ -56,7 +56,7 @@ def test_scores_and_report_agree_on_ties(tmp_path: Path) -> None:
 
 def test_a_network_of_few_classes_has_a_top_5() -> None:
     labels = torch.tensor([0, 1, 2])
-    assert scores.scores(torch.zeros(3, 3), labels)["top5_accuracy"] == 1.0
+    assert scores.scores(torch.zeros(3, 3), labels)["top5"] == 1.0
 
 
 WRONG: dict[str, tuple[Any, Any, str]] = {

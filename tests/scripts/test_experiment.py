@@ -56,11 +56,14 @@ def test_a_missing_preset_lists_the_others() -> None:
 
 
 def test_scores_as_a_table(tmp_path: Path) -> None:
-    (tmp_path / "metrics.json").write_text('{"vgg11": {"accuracy": 0.5, "loss": 1.23456}}', encoding="utf-8")
-    assert table(tmp_path / "metrics.json").splitlines() == [
-        "| test | accuracy | loss |",
-        "| --- | ---: | ---: |",
-        "| vgg11 | 0.5000 | 1.2346 |",
+    for name, more in (("vgg11", ', "val_accuracy": 1'), ("vgg16", ""), ("fusion", "")):
+        (tmp_path / f"{name}.json").write_text(f'{{"accuracy": 0.5, "loss": 1.23456{more}}}', encoding="utf-8")
+    assert table(tmp_path).splitlines() == [
+        "| test | accuracy | loss | val_accuracy |",
+        "| --- | ---: | ---: | ---: |",
+        "| vgg11 | 0.5000 | 1.2346 | 1.0000 |",
+        "| vgg16 | 0.5000 | 1.2346 | - |",
+        "| fusion | 0.5000 | 1.2346 | - |",
     ]
 
 

@@ -42,21 +42,22 @@ def test_against_a_revision_without_dvc_all_is_new(clone: Path) -> None:
 
 def test_the_scores_come_first_then_the_curves(clone: Path) -> None:
     """Also those that did not change. The other rows are folded where they are many."""
-    path, before = clone / pr_report.SCORES, {"vgg11": {"accuracy": 0.5, "loss": 1.5}, "vgg16": {"accuracy": 0.25}}
-    path.parent.mkdir(parents=True)
+    first, second = (clone / "results" / "evaluate" / f"{name}.json" for name in ("vgg11", "vgg16"))
+    first.parent.mkdir(parents=True)
     (clone / pr_report.CURVES).write_bytes(b"")
-    pipeline = f"{PIPELINE}  test: {{cmd: x, metrics: [{{{pr_report.SCORES}: {{cache: false}}}}]}}\n"
-    (clone / "dvc.yaml").write_text(pipeline)
-    path.write_text(json.dumps(before))
+    metrics = ", ".join(f"{{{file}: {{cache: false}}}}" for file in pr_report.SCORES)
+    (clone / "dvc.yaml").write_text(f"{PIPELINE}  test: {{cmd: x, metrics: [{metrics}]}}\n")
+    first.write_text('{"accuracy": 0.5, "loss": 1.5}')
+    second.write_text('{"accuracy": 0.25}')
     commit(clone, "scored")
-    path.write_text(json.dumps(before | {"vgg16": {"accuracy": 0.75, **{f"extra{i}": i for i in range(12)}}}))
+    second.write_text(json.dumps({"accuracy": 0.75, **{f"extra{i}": i for i in range(12)}}))
     text = run(clone, "scored", "--pictures", "https://example.org/raw/abc").stdout
     sections = text.split("\n### ")
     assert [section.split("\n")[0] for section in sections[1:]] == ["Scores", "dvc.lock", "Metrics", "Parameters"]
     assert rows(sections[1])[1:] == [
-        ["vgg11.accuracy", "0.5000", "0.5000", "0"],
-        ["vgg11.loss", "1.5000", "1.5000", "0"],
-        ["vgg16.accuracy", "0.2500", "0.7500", "0.5"],
+        ["vgg11 accuracy", "0.5000", "0.5000", "0"],
+        ["vgg11 loss", "1.5000", "1.5000", "0"],
+        ["vgg16 accuracy", "0.2500", "0.7500", "0.5"],
     ]
     assert "![Loss and accuracy by epoch](https://example.org/raw/abc/results/evaluate/curves.png)" in sections[1]
     assert "<details><summary>13 rows</summary>" in sections[3]

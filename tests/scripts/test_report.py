@@ -81,8 +81,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write(accuracy: float, init: str) -> None:
     Path("params.yaml").write_text(DEFAULTS.replace("init: normal", f"init: {init}"))
-    metrics = {key: SCORES | {"accuracy": accuracy} for key in ("vgg11", "vgg16", "fusion")}
-    Path("results/evaluate/metrics.json").write_text(json.dumps(metrics))
+    for key in ("vgg11", "vgg16", "fusion"):
+        Path(f"results/evaluate/{key}.json").write_text(json.dumps(SCORES | {"accuracy": accuracy}))
 
 
 def keep(message: str) -> None:
@@ -146,9 +146,9 @@ def test_without_results_there_is_no_page(project: Path, monkeypatch: pytest.Mon
     assert not Path("report.html").exists()
 
 
-@pytest.mark.parametrize("content", ["<<<<<<<", "[1]", '{"vgg11": {}}'])
+@pytest.mark.parametrize("content", ["<<<<<<<", "[1]", "{}"])
 def test_damaged_results_are_one_line(content: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("results/evaluate/metrics.json").write_text(content)
+    Path("results/evaluate/vgg11.json").write_text(content)
     with pytest.raises(InputError, match=r"^the workspace: results of another version, or damaged \(") as error:
         made(monkeypatch)
     assert "\n" not in str(error.value)

@@ -70,14 +70,14 @@ def check(project: Path, tmp_path: Path) -> None:
     experiment.unpack(commit, tmp_path / "demo")
     assert state() == before
     assert list(COPIES.iterdir()) == []
-    assert (tmp_path / "demo" / "evaluate" / "metrics.json").read_text(encoding="utf-8") == "a: jürgen\nseed: 1\n"
+    assert (tmp_path / "demo" / "evaluate" / "fusion.json").read_text(encoding="utf-8") == "a: jürgen\nseed: 1\n"
     head, prefix = git("rev-parse", "HEAD").strip(), git("rev-parse", "--show-prefix").strip()
     references = git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
     assert references == [f"{commit} refs/exps/{head[:2]}/{head[2:]}/tiny"]
     assert git("rev-parse", f"{commit}^").strip() == head
     assert experiment.finished_experiments() == {commit: {"seed": 1.0}}
     changes = git("diff-tree", "-r", "-z", "--name-status", head, commit).split("\0")[:-1]
-    expected = {"a.txt": "M", "params.yaml": "M", "new.txt": "A", "dvc.lock": "A", "results/evaluate/metrics.json": "A"}
+    expected = {"a.txt": "M", "params.yaml": "M", "new.txt": "A", "dvc.lock": "A", "results/evaluate/fusion.json": "A"}
     found = dict(zip(changes[1::2], changes[::2], strict=True))
     assert found == {prefix + name: letter for name, letter in expected.items()}
     assert len(list(Path(".dvc", "cache").glob("files/md5/*/*"))) == 1  # the output of the first stage
@@ -210,7 +210,7 @@ def test_a_repository_that_git_does_not_trust(tmp_path: Path, monkeypatch: pytes
     result = subprocess.run(["git", "status"], capture_output=True, text=True, check=False)
     assert "dubious ownership" in result.stderr
     experiment.unpack(experiment.run_experiment("tiny", ["seed=1"]), tmp_path / "demo")
-    assert (tmp_path / "demo" / "evaluate" / "metrics.json").read_text(encoding="utf-8") == "a: 1\nseed: 1\n"
+    assert (tmp_path / "demo" / "evaluate" / "fusion.json").read_text(encoding="utf-8") == "a: 1\nseed: 1\n"
 
 
 def test_a_git_hook_in_a_subfolder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

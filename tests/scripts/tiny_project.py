@@ -20,10 +20,10 @@ stages:
     params: [seed]
     outs: [data/b.txt]
   two:
-    cmd: mkdir -p results/evaluate && cp data/b.txt results/evaluate/metrics.json
+    cmd: mkdir -p results/evaluate && cp data/b.txt results/evaluate/fusion.json
     deps: [data/b.txt]
     metrics:
-      - results/evaluate/metrics.json: {cache: false}
+      - results/evaluate/fusion.json: {cache: false}
 """,
 }
 

@@ -127,13 +127,6 @@ def test_the_rows_of_an_experiment(repository: str) -> None:
     }
 
 
-def test_an_experiment_from_before_fusion_has_no_scores_of_it(repository: str) -> None:
-    tested = '{"vgg11": {"accuracy": 0.41, "loss": 1.6}, "vgg16": {"accuracy": 0.1, "loss": 2.3}}'
-    files = results() | {"results/evaluate/metrics.json": tested, "params.yaml": with_settings(RUN.settings)}
-    (row,) = table.record(RUN, keep_experiment(RUN.name, files))[table.STUDY]
-    assert (row["test_accuracy"], row["fusion_test_accuracy"], row["fusion_test_loss"]) == ("0.1000", "", "")
-
-
 def test_nothing_is_predicted_for_a_network_that_is_not_trained(repository: str) -> None:
     run = make_run(RUN.name, {"train_vgg11.epochs": "0"})
     (row,) = table.record(run, experiment(run))[table.STUDY]
