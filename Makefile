@@ -78,7 +78,7 @@ predict: $(READY) ## the classes of pictures, from VGG16: make predict IMAGES='c
 	@python -m scripts.predict '$(MODEL)' $(IMAGES)
 
 report: $(READY) ## the results as one HTML page, report.html: make report [EXPERIMENT=name]
-	@python -m scripts.report $(EXPERIMENT)
+	@python -m scripts.report $(if $(EXPERIMENT),'$(EXPERIMENT)')
 
 BASE ?= main
 pr-report: $(READY) ## what a pull request changes, as Markdown: make pr-report BASE=main
@@ -93,7 +93,7 @@ test: lint ## lint, types, and the tests that a change needs
 test-all: lint ## the same with the long tests and more random examples; CI runs this every night
 	$(PYTEST) -m '' --hypothesis-profile=long
 
-test-gpu: $(READY) ## the first ten minutes on a GPU: training, determinism, resume, against the CPU
+test-gpu: $(READY) ## tests that need a GPU: training, determinism, resume, comparison with the CPU
 	python -m pytest -m gpu tests/gpu
 
 torture: $(READY) ## stop a training stage a hundred times, compare bytes; CIFAR10_URL=... for CIFAR-10, STOPS=N

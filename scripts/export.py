@@ -36,7 +36,8 @@ def main() -> None:
         if arguments.file.suffix == ".safetensors":
             safetensors.torch.save_file(state, temporary)
         else:
-            torch.save(state, temporary)
+            with temporary.open("wb") as file:  # a path would become a part of the archive
+                torch.save(state, file)
     name, classes = NETWORKS[model.network.letter], len(model.format.classes)
     print(f"{arguments.file}: for torchvision.models.{name}(num_classes={classes})")
     print(f"classes: {' '.join(model.format.classes)}")

@@ -72,23 +72,22 @@ Guessing gives an accuracy of {chance:.4f}. n = 1: one run with seed {seed}.
 
 
 def main() -> None:
-    write_text(PAGE, card())
+    try:
+        text = card()
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename}: not found; run `dvc repro`") from None
+    except (ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+        raise InputError(f"results of another version, or damaged ({error!r})".replace("\n", " ")) from None
+    write_text(PAGE, text)
     print(PAGE)
 
 
 def card() -> str:
-    """The page.
-
-    Raises:
-        InputError: a result is missing.
-    """
-    try:
-        params = yaml.safe_load(Path("params.yaml").read_bytes())
-        images = json.loads(Path("results/preprocess/metrics.json").read_bytes())["images"]
-        scores = {key: json.loads(Path(f"results/evaluate/{key}.json").read_bytes()) for key in TESTED}
-        report = Path("results/evaluate/vgg16/classification_report.csv").read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise InputError(f"{error.filename}: not found; run `dvc repro`") from None
+    """The page."""
+    params = yaml.safe_load(Path("params.yaml").read_bytes())
+    images = json.loads(Path("results/preprocess/metrics.json").read_bytes())["images"]
+    scores = {key: json.loads(Path(f"results/evaluate/{key}.json").read_bytes()) for key in TESTED}
+    report = Path("results/evaluate/vgg16/classification_report.csv").read_text(encoding="utf-8")
     names = list(titles({stage: params[stage]["network"] for stage in ("train_vgg11", "train_vgg16")}).values())
     labels = dict(zip(TESTED, (*names, "both together"), strict=True))
     classes = [row for row in csv.DictReader(report.splitlines()) if not row["class"].endswith(" avg")]
@@ -137,8 +136,8 @@ def training(params: Mapping[str, Any]) -> str:
         [name for name, on in params["augment"].items() if on],
     )
     return (
-        f"{optimizer['name'].upper() if optimizer['name'] == 'sgd' else 'Adam'}, learning rate {optimizer['lr']:g} "
-        f"({schedule['name']}), momentum {optimizer['momentum']:g}, weight decay {optimizer['weight_decay']:g}, "
+        f"{'SGD' if optimizer['name'] == 'sgd' else 'Adam'}, learning rate {float(optimizer['lr']):g} "
+        f"({schedule['name']}), momentum {optimizer['momentum']:g}, weight decay {float(optimizer['weight_decay']):g}, "
         f"batches of {params['batch_size']}, images resized to {params['image']['resize']}, dropout "
         f"{params['dropout']:g}, {params['train_vgg11']['epochs']} and {params['train_vgg16']['epochs']} epochs, "
         f"augmentation: {', '.join(augment).replace('_', ' ') or 'none'}."

@@ -120,6 +120,8 @@ def extract(base: str, folder: Path) -> None:
 
     DVC would read them from git itself. In a partial clone it waits for ever for objects that only git can fetch.
     """
+    if not git("ls-tree", base, "."):  # from before the current folder was there
+        return
     with tarfile.open(fileobj=io.BytesIO(git("archive", "--format=tar", base, "."))) as tar:
         for member in tar:
             path = folder / member.name

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,29 +45,35 @@ def main() -> None:
     if arguments.top < 1:
         raise InputError(f"--top: {arguments.top}, expected at least 1")
     runtime = start_runtime(REFERENCE.model_copy(update={"device": "auto", "convolution": "auto"}))
-    files = list(find(arguments.image))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a name may not be text
     wrong: list[str] = []
+    files = list(find(arguments.image, wrong))
+    found = len(files) + len(wrong)
     (arguments.write or write_text)(predictions(model, files, runtime, arguments.top, wrong))
     if wrong:
-        raise InputError(f"{len(wrong)} of {len(files)} could not be read, see above")
+        raise InputError(f"{len(wrong)} of {found} could not be read, see above")
 
 
-def find(names: list[str]) -> Iterator[str]:
-    """The pictures that the arguments stand for. A folder's are sorted by name."""
+def find(names: list[str], wrong: list[str]) -> Iterator[str]:
+    """The pictures that the arguments stand for. A folder's are sorted by name.
+
+    Folders in it that cannot be read are named, and put on `wrong`.
+    """
+
+    def skip(error: OSError) -> None:
+        wrong.append(str(error.filename))
+        say(f"{error.filename}: {error.strerror}")
+
     for name in names:
         if name != "-" and Path(name).is_dir():
-            found = sorted(Path(folder, file) for folder, _, files in os.walk(name, onerror=refuse) for file in files)
+            skipped = len(wrong)
+            found = sorted(Path(folder, file) for folder, _, files in os.walk(name, onerror=skip) for file in files)
             pictures = [str(path) for path in found if is_picture(path)]
-            if not pictures:
+            if not pictures and len(wrong) == skipped:
                 raise InputError(f"{name}: no picture in this folder")
             yield from pictures
         else:
             yield name
-
-
-def refuse(error: OSError) -> NoReturn:
-    raise InputError(f"{error.filename}: {error.strerror}")
 
 
 def predictions(

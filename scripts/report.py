@@ -133,7 +133,9 @@ def page(now: Read, before: Read, revision: str | None, base: str) -> str:
     tested, earlier = all_scores(now), all_scores(before)
     params = now("params.yaml")
     if not tested or params is None:
-        place = revision or "the workspace"
+        place = f"commit {revision[:10]}" if revision else "the workspace"
+        if now("results/evaluate/metrics.json"):
+            raise InputError(f"{place}: results of an older version; check it out, and make the report there")
         raise InputError(f"{place}: no results of the stage `evaluate`; run `dvc repro`, or name an experiment")
     settings = yaml.safe_load(params)
     letters = {stage: settings[stage]["network"] for stage in ("train_vgg11", "train_vgg16")}
@@ -145,8 +147,9 @@ def page(now: Read, before: Read, revision: str | None, base: str) -> str:
         "results/inspect_init/layers.png": "both networks before training",
         "results/inspect_transfer/layers.png": f"{names['vgg16']} before and after the transfer",
     }
+    change = f"change against {base}" if earlier else f"{base} has none to compare with"
     sections = {
-        f"Scores on the test images (change against {base})": comparison(tested, earlier, names),
+        f"Scores on the test images, and validation accuracy ({change})": comparison(tested, earlier, names),
         "Loss and accuracy by epoch": pictures(now, {"results/evaluate/curves.png": "loss and accuracy by epoch"}),
         "F1 by class": by_class(now, names),
         "Confusion matrices": pictures(now, matrices),

@@ -104,7 +104,7 @@ def copy_of_project() -> Iterator[Path]:
     folder = place / uuid.uuid4().hex
     lock = FileLock(folder.with_suffix(".lock"), fallback_to_soft=False)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=10)  # `remove_abandoned` of another experiment may have it for a moment
     except (NotImplementedError, OSError):  # no locks here; `remove_abandoned` then leaves the copy alone
         Path(lock.lock_file).touch()
     try:

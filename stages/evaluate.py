@@ -31,28 +31,31 @@ def main() -> None:
 def evaluate(paths: argparse.Namespace, params: Params) -> None:
     runtime = start_runtime(params.runtime)
     test = dataset.load(paths.test)
-    histories = read_history(paths.history11), read_history(paths.history16)
-    networks = [load_for(path, test.format, paths.test).network for path in (paths.vgg11, paths.vgg16)]
-    logits = [predict(network, test, runtime, params.evaluate) for network in networks]
+    histories = {"vgg11": read_history(paths.history11), "vgg16": read_history(paths.history16)}
+    models = {"vgg11": paths.vgg11, "vgg16": paths.vgg16}
+    networks = {key: load_for(path, test.format, paths.test).network for key, path in models.items()}
+    logits = {key: predict(network, test, runtime, params.evaluate) for key, network in networks.items()}
     if not processes.is_first():
         return
     # scikit-learn and Matplotlib take 1.5 s to load. Wrong input is reported before that.
     from src.base import plot_style
     from src.evaluation import figures, report, scores
 
-    letters = (network.letter for network in networks)
-    names = titles(dict(zip(("train_vgg11", "train_vgg16"), letters, strict=True))).values()
-    for key, name, outputs in zip(("vgg11", "vgg16"), names, logits, strict=True):
-        report.write(paths.results / key, name, test, outputs)
-        print(f"{name}\n{scores.classification_report(test, outputs, as_text=True)}")
-    tested = {"vgg11": logits[0], "vgg16": logits[1], "fusion": average(logits)}  # section 4.5
-    metrics = {key: scores.scores(outputs, test.labels) for key, outputs in tested.items()}
-    for key, history in zip(("vgg11", "vgg16"), histories, strict=True):  # in the same table: settings are chosen by it
-        metrics[key]["val_accuracy"] = float(history["validation/accuracy"][-1, 1])
-    for (key, values), name in zip(metrics.items(), (*names, "both together"), strict=True):
-        print(f"{name}: " + ", ".join(f"{score} {value:.4f}" for score, value in values.items()))
+    trained = titles({f"train_{key}": network.letter for key, network in networks.items()})
+    names = {key: trained[f"train_{key}"] for key in networks}
+    for key, name in names.items():
+        report.write(paths.results / key, name, test, logits[key])
+        print(f"{name}\n{scores.classification_report(test, logits[key], as_text=True)}")
+    tested = logits | {"fusion": average(list(logits.values()))}  # section 4.5
+    for key, outputs in tested.items():
+        values = scores.scores(outputs, test.labels)
+        if key in histories:  # settings are chosen by it, so it stands in the same table
+            values["val_accuracy"] = float(histories[key]["validation/accuracy"][-1, 1])
+        print(
+            f"{names.get(key, 'both together')}: {', '.join(f'{score} {value:.4f}' for score, value in values.items())}"
+        )
         write_text(paths.results / f"{key}.json", json.dumps(values, indent=2) + "\n")
-    curves = figures.curves(dict(zip(names, histories, strict=True)), len(test.format.classes))
+    curves = figures.curves({names[key]: history for key, history in histories.items()}, len(test.format.classes))
     plot_style.save(curves, paths.results / "curves.png")
 
 

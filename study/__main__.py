@@ -6,6 +6,7 @@ After Ctrl-C the same command continues from the last state of training.
 
 import argparse
 import re
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -30,13 +31,18 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m study", description=__doc__)
     parser.add_argument("scale", type=Path, help="a preset: image size, number of images, epochs")
     parser.add_argument("--grid", type=Path, default=Path("study", "grid.yaml"), help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, metavar="N", help="only the first N rounds of the grid")
+    parser.add_argument(
+        "--rounds", type=int, default=sys.maxsize, metavar="N", help="only the first N rounds of the grid"
+    )
     parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
     parser.add_argument("--collect", action="store_true", help="only write tables and figures")
     arguments = parser.parse_args()
     grid = read(arguments.grid)
+    if arguments.rounds < 1:
+        raise InputError(f"--rounds: {arguments.rounds}, expected at least 1")
     every = runs(grid, arguments.scale, parameters(Path("params.yaml").read_bytes()))
-    wanted = [run for run in every if run.round <= (arguments.rounds or len(grid.rounds))]
+    table.check(grid, every)
+    wanted = [run for run in every if run.round <= arguments.rounds]
     if arguments.collect:
         collect(grid, wanted)
     elif not arguments.list:
@@ -46,8 +52,8 @@ def main() -> None:
 
 def run_missing(grid: Grid, wanted: list[Run]) -> None:
     """Run what is missing, in order. Update tables and figures after each run. Failures are an `InputError`."""
+    check(wanted)
     left, tried, started = collect(grid, wanted), list[Run](), time.monotonic()
-    check(left)
     while queue := [run for run in left if run not in tried]:
         if changed := git("status", "--porcelain", "--", "src", "stages", "dvc.yaml", "params.yaml").decode():
             files = ", ".join(line[3:] for line in changed.splitlines())
@@ -69,11 +75,11 @@ def run_missing(grid: Grid, wanted: list[Run]) -> None:
         raise InputError(f"failed: {', '.join(run.name for run in left)}; the same command tries them again")
 
 
-def check(left: list[Run]) -> None:
+def check(wanted: list[Run]) -> None:
     """Find out before any work whether the stages allow the parameters of all runs, such as the names of networks."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "params.yaml")
-        for run in {run.cell: run for run in left}.values():
+        for run in {run.cell: run for run in wanted}.values():
             path.write_bytes(Path("params.yaml").read_bytes())
             try:
                 apply_overrides(path, [f"{key}={value}" for key, value in run.settings.items()])
@@ -90,14 +96,16 @@ def collect(grid: Grid, wanted: list[Run]) -> list[Run]:
         if commit := done.get(run.name):
             try:
                 table.write(run.name, table.record(run, commit))
-            except (InputError, KeyError, ValueError) as error:  # an experiment of an older pipeline
+            except (InputError, LookupError, ValueError, OSError) as error:  # damaged, or of another pipeline
                 raise InputError(f"{run.name}: experiment {commit[:10]} is unusable, remove it: {error!r}") from None
+        elif run.name in done and run.name not in {row["name"] for row in table.read(table.STUDY)}:
+            table.write(run.name, table.same_as_another(run))
     rows = table.read(table.STUDY)
     insert(PAGE, "cells", table.summary(rows))
     if grid.table:
-        named = {row["name"]: row for row in rows}
-        mine = [named[run.name] for run in wanted if run.name in named]
-        insert(Path(grid.table.page), grid.table.place, table.by_cell(mine, grid.table.columns))
+        cells = table.group([row for row in rows if row["scale"] == grid.table.scale], "cell")
+        if mine := [row for cell in grid.cells for row in cells.get(cell, [])]:
+            insert(Path(grid.table.page), grid.table.place, table.by_cell(mine, grid.table.columns))
     for scale in dict.fromkeys(run.scale for run in wanted):
         figures.draw(grid, scale)
     return [run for run in wanted if run.name not in done]

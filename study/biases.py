@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from scripts import markdown
 from src.base import cli
+from src.base.errors import InputError
 from src.compute.runtime import REFERENCE, start_runtime
 from src.images import dataset
 from src.images.augmentation import AugmentParams
@@ -27,6 +28,8 @@ PLAIN = AugmentParams(random_crop=False, flip=False, colour_shift=False)
 def main() -> None:
     start_runtime(REFERENCE)
     train = dataset.load(Path("data", "processed", "train.safetensors"))
+    if len(train) < (needed := BATCH * BLOCK * BLOCKS):
+        raise InputError(f"data/processed: {len(train):,} training images, expected at least {needed:,} (see above)")
     train = replace(train, format=replace(train.format, resize=32, crop=32))
     header, rows = ["steps"], [[f"{BLOCK * block + 1} to {BLOCK * (block + 1)}"] for block in range(BLOCKS)]
     for seed, biases in product((1, 2), (True, False)):

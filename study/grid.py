@@ -32,6 +32,7 @@ class Table(Section):
 
     page: str
     place: str  # of the comments of `markdown.insert`
+    scale: str  # whose runs it has
     columns: list[str]  # of study.csv
 
 

@@ -12,14 +12,15 @@ def learns(rows: Sequence[LayerSignal], optimizer: OptimizerParams, steps: int) 
     """Whether a network begins to learn within a number of steps. "seed": it depends on the seed.
 
     `rows` are its layers, from first to last, as training finds them (after a transfer). The network cannot learn if
-    its outputs are not finite, or if all its steps, each as large as the first one, do not move its layers by their own
-    size. A step only counts as far as the inputs of the layer differ between images.
+    its outputs or gradients are not finite, or if all its steps, each as large as the first one, do not move its layers
+    by their own size. A step only counts as far as the inputs of the layer differ between images.
 
     Adam's first steps move biases by the learning rate, however small their gradients are (above eps). Where this is
     more than what differs between images in some layer, the biases can drown the signal. Whether they do depends on the
     order of the images, and so on the seed. SGD's steps shrink with the gradients and drown nothing.
     """
-    if not (math.isfinite(rows[-1].activation_std) and steps * movement(rows, optimizer) >= 1):
+    moved = steps * movement(rows, optimizer)
+    if not (math.isfinite(rows[-1].activation_std) and 1 <= moved < math.inf):
         return "no"
     return "seed" if optimizer.name == "adam" and weakest_signal(rows) < optimizer.lr else "yes"
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from scripts import markdown, workspace
 from scripts.experiment import finished_experiments, plain, unpack
 from scripts.results import TESTED
+from src.base.errors import InputError
 from src.base.files import write_csv
 from src.evaluation.history import TABLES, read_history
 from src.inspection.signals import LayerSignal
 from src.training.optimizer import OptimizerParams
-from study.grid import VARIED, Run
+from study.grid import VARIED, Grid, Run
 from study.prediction import learned, learns, movement, weakest_signal
 
 STUDY, CURVES, LAYERS = (Path("docs", name) for name in ("study.csv", "study/curves.csv", "study/layers.csv"))
@@ -31,15 +32,8 @@ COLUMNS = (
 """Of study.csv, one row per run. A column without the name of a network is of train_vgg16, `fusion` of both networks
 together. `commit` is that of the experiment, `code` the one from which it ran, `movement` that of all `steps`. `error`
 says why training ended early."""
-OLD: dict[str, float | str] = {
-    "runtime.convolution": "auto",
-    "train_vgg11.start": "none",
-    "train_vgg11.start_sha256": "none",
-    "evaluate.test": "centre",
-    "evaluate.scales": "auto",
-    "evaluate.flip": "false",
-}
-"""What a key stands for in an experiment from before the key was there."""
+MEASURED = COLUMNS[COLUMNS.index("vgg11_layers_below_eps") : -1]
+"""The columns that a page may show."""
 SHOWN = (  # on the page
     *("vgg11_best_validation_accuracy", "layers_below_eps_before_transfer", "layers_below_eps_after_transfer"),
     *("movement", "weakest_signal", "predicted", "learned", "best_validation_accuracy", "test_accuracy"),
@@ -47,16 +41,46 @@ SHOWN = (  # on the page
 Row = dict[str, str]
 
 
+def check(grid: Grid, wanted: list[Run]) -> None:
+    """Check that study.csv has the columns that the grid shows, and no other run with the name of a wanted one.
+
+    Raises:
+        InputError: it is not so.
+    """
+    if unknown := [column for column in (grid.table.columns if grid.table else ()) if column not in MEASURED]:
+        raise InputError(f"the grid's table: {', '.join(unknown)}: no such column; there are: {', '.join(MEASURED)}")
+    rows = {row["name"]: row for row in read(STUDY)}
+    for run in wanted:
+        if run.name in rows and not is_of(rows[run.name], run):
+            raise InputError(
+                f"{run.name}: {STUDY} has a run of this name with other parameters; rename the cell, or remove the row"
+            )
+
+
+def is_of(row: Row, run: Run) -> bool:
+    """Whether a row is of a run with these parameters."""
+    return all(plain(row[key]) == run.parameters.get(key) for key in VARIED)
+
+
 def find_done(wanted: list[Run]) -> dict[str, str]:
     """By name of each finished run: the newest commit with its parameters, or "" where only study.csv has the run."""
     rows, experiments, found = read(STUDY), finished_experiments(), dict[str, str]()
     for run in wanted:
-        if any(all(plain(row[key]) == run.parameters.get(key) for key in VARIED) for row in rows):
+        if any(is_of(row, run) for row in rows):
             found[run.name] = ""
         for commit, values in experiments.items():
-            if all(values.get(key, OLD.get(key)) == value for key, value in run.parameters.items()):
+            if all(values.get(key) == value for key, value in run.parameters.items()):
                 found[run.name] = commit
     return found
+
+
+def same_as_another(run: Run) -> dict[Path, list[Row]]:
+    """The rows of a run with the parameters of one that has rows already, such as that of another grid."""
+    (row, *_) = [row for row in read(STUDY) if is_of(row, run)]
+    of_run = {"name": run.name, "scale": run.scale, "cell": run.cell}
+    others = {path: [other for other in read(path) if other["name"] == row["name"]] for path in (CURVES, LAYERS)}
+    copies = {path: [other | {"name": run.name} for other in rows] for path, rows in others.items()}
+    return {STUDY: [row | of_run], **copies}
 
 
 def new_row(run: Run, **known: str) -> Row:
@@ -73,7 +97,8 @@ def record(run: Run, commit: str) -> dict[Path, list[Row]]:
     optimizer, curves = OptimizerParams.model_validate(values), list[Row]()
     with tempfile.TemporaryDirectory() as folder:
         unpack(commit, results := Path(folder, "results"))
-        metrics = {path.parent.name: json.loads(path.read_bytes()) for path in results.glob("*/metrics.json")}
+        stages = ("preprocess", "inspect_init", "inspect_transfer")
+        metrics = {name: json.loads((results / name / "metrics.json").read_bytes()) for name in stages}
         tested = {name: json.loads((results / f"evaluate/{name}.json").read_bytes()) for name in TESTED}
         layers = [layer for stage in ("init", "transfer") for layer in read(results / f"inspect_{stage}/layers.csv")]
         histories = {name: read_history(results / f"train_{name}/plots/metrics") for name in ("vgg11", "vgg16")}
@@ -88,13 +113,13 @@ def record(run: Run, commit: str) -> dict[Path, list[Row]]:
         accuracy = histories[network]["validation/accuracy"][:, 1]
         row[f"{prefix}final_validation_accuracy"] = f"{accuracy[-1]:.4f}"
         row[f"{prefix}best_validation_accuracy"] = f"{accuracy.max():.4f}"
-        for score in ("accuracy", "loss"):
-            row[f"{prefix}test_{score}"] = f"{tested[network][score]:.4f}"
-            row[f"fusion_test_{score}"] = f"{tested['fusion'][score]:.4f}"
         steps = batches * int(run.parameters[f"train_{network}.epochs"])
         if steps:  # nothing is predicted for a network that is not trained
             row[f"{prefix}predicted"] = learns(signals, optimizer, steps)
             row[f"{prefix}learned"] = "yes" if learned(accuracy.max(), classes=10) else "no"
+    for network, prefix in (("vgg11", "vgg11_"), ("vgg16", ""), ("fusion", "fusion_")):
+        for score in ("accuracy", "loss"):
+            row[f"{prefix}test_{score}"] = f"{tested[network][score]:.4f}"
     row["steps"], row["movement"] = str(steps), f"{steps * movement(signals, optimizer):.3g}"  # of VGG16
     row["weakest_signal"] = f"{weakest_signal(signals):.2g}"
     row["vgg11_layers_below_eps"] = str(metrics["inspect_init"]["vgg11"]["layers_below_eps"])
@@ -130,7 +155,8 @@ def summary(rows: list[Row]) -> str:
     parts: list[str] = []
     for scale, mine in group(rows, "scale").items():
         parts += [f"At `presets/{scale}`:", by_cell(mine, SHOWN)]
-        counts = Counter(f"predicted {row['predicted']}, learned {row['learned']}" for row in mine if row["predicted"])
+        different = {row["commit"] or row["name"]: row for row in mine if row["predicted"]}.values()
+        counts = Counter(f"predicted {row['predicted']}, learned {row['learned']}" for row in different)
         parts.append(f"Runs: {'; '.join(f'{verdict}: {count}' for verdict, count in sorted(counts.items()))}.")
     return "\n\n".join(parts)
 
@@ -148,7 +174,7 @@ def over_seeds(rows: list[Row], column: str) -> str:
     """Mean and sample standard deviation of accuracies, the number of each verdict, the range of other numbers."""
     with_vgg11 = column.startswith(("vgg11", "fusion"))  # of no meaning where VGG11 was not trained
     values = [row[column] for row in rows if row[column] and (row["vgg11_learned"] or not with_vgg11)]
-    if column in ("predicted", "learned"):
+    if column.endswith(("predicted", "learned")):
         return ", ".join(f"{values.count(value)} {value}" for value in sorted(set(values), reverse=True)) or "-"
     if column.endswith("accuracy") and len(values) > 1:
         return f"{statistics.mean(map(float, values)):.4f} ± {statistics.stdev(map(float, values)):.4f}"

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import time
@@ -76,7 +77,8 @@ def test_going_back_restores_instead_of_training_again(project: Project) -> None
     assert "train_vgg11 epoch 2/2" in project.dvc("repro")
     assert project.metrics("train_vgg11/metrics") != json.loads(results["train_vgg11/metrics.json"])
     diff = project.dvc("metrics", "diff")
-    assert "vgg16.loss" in diff
+    assert re.search("evaluate/vgg16.json +loss", diff)
+    assert max(map(len, project.dvc("metrics", "show").splitlines())) <= 80  # it fits a terminal
     assert "init" in project.dvc("params", "diff")
     project.dvc("plots", "diff", "--out", "dvc_plots")
     project.set("init", "normal")
@@ -133,7 +135,7 @@ def test_queued_experiments_run_what_they_were_queued_with_two_at_a_time(project
     losses = {}
     for row in csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv"))):
         assert row["batch_size"] == "32"
-        losses[row["train_vgg16.transfer"]] = row["vgg16.loss"]
+        losses[row["train_vgg16.transfer"]] = row["results/evaluate/vgg16.json:loss"]
     assert set(losses) == {"paper", "none", "all"}
     assert len(set(losses.values())) == 3
 
@@ -154,7 +156,7 @@ def test_a_clone_without_data_can_compare(project: Project, tmp_path: Path) -> N
 
     assert "evaluate" in dvc("metrics", "show")
     assert "batch_size" in dvc("params", "diff", "HEAD~1")
-    assert "vgg16.accuracy" in dvc("metrics", "diff", "HEAD~1", "--all")
+    assert re.search("evaluate/vgg16.json +accuracy", dvc("metrics", "diff", "HEAD~1", "--all"))
     assert "Data and pipelines are up to date." in dvc("repro", "--dry", "--allow-missing")
 
 

@@ -15,6 +15,7 @@ QUEUE = f"{PIPELINE}test_queued_experiments_run_what_they_were_queued_with_two_a
 COMMANDS = {
     "make demo": EXPERIMENT,
     "make repro": f"{PIPELINE}test_another_clone_comes_to_the_same_bytes",
+    "make PYTHON=python3.12 setup": "not run here: CI sets up with this Python",
     "make test": "not run here: it is this test run",
     "make experiment PRESET=presets/original": "tests/test_presets.py::test_every_preset_runs_from_end_to_end",
     "make experiment PRESET=presets/paper": "tests/test_presets.py::test_every_preset_runs_from_end_to_end",
@@ -38,6 +39,7 @@ COMMANDS = {
     "dvc queue start": QUEUE,
     "dvc exp show": EXPERIMENT,
     "dvc exp apply NAME": EXPERIMENT,
+    "dvc metrics show": GOING_BACK,
     "dvc metrics diff": GOING_BACK,
     "dvc metrics diff main": GOING_BACK,
     "dvc params diff main": GOING_BACK,

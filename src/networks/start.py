@@ -62,7 +62,10 @@ def _read(path: Path, content: bytes, network: VGG) -> dict[str, Tensor]:
             raise line from None
         reason = "refused" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
         raise InputError(f"{path}: not a file of weights ({reason})") from None
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    tensors_by_name = isinstance(state, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    )
+    if not (tensors_by_name and state):
         raise InputError(f"{path}: not a state dict: expected tensors by name")
     if any(name.startswith("features.") for name in state):
         try:

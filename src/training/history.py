@@ -1,4 +1,4 @@
-"""The scores of each epoch as DVCLive writes them, for `dvc plots show` and `dvc metrics diff`."""
+"""The scores of each epoch as DVCLive writes them, for `dvc plots show` and for `evaluate`."""
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping

@@ -69,7 +69,7 @@ def test_predict_refuses_outputs_that_are_not_finite() -> None:
 
 
 def test_scores_of_an_example_worked_by_hand() -> None:
-    # True classes 0 0 1 2, predicted 0 1 1 1. Precision 1, 1/3, 0; recall 1/2, 1, 0; F1 2/3, 1/2, 0.
+    # True classes 0 0 1 2, predicted 0 1 1 1.
     # In order of the logits, the true class of the last image is the sixth, of the others among the first two.
     logits = torch.tensor(
         [

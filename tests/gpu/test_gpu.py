@@ -1,4 +1,7 @@
-"""The first ten minutes on a GPU: `make test-gpu`. Without a GPU these tests are skipped."""
+"""Training, determinism and resume on a GPU, and a comparison with the CPU: `make test-gpu`.
+
+Without a GPU these tests are skipped.
+"""
 
 import math
 import signal

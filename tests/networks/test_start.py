@@ -74,6 +74,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "a whole network": (lambda path: torch.save(SOURCE, path), r"not a file of weights \(refused\)"),
     "a list": (lambda path: torch.save([1, 2], path), "not a state dict: expected tensors by name"),
     "nothing": (lambda path: torch.save({}, path), "not a state dict: expected tensors by name"),
+    "no names": (lambda path: torch.save({0: torch.ones(2)}, path), "not a state dict: expected tensors by name"),
     "numbers": (lambda path: torch.save({"epoch": 1}, path), "not a state dict: expected tensors by name"),
     "other layers": (lambda path: torch.save({"a": torch.ones(2)}, path), "no layer has the shape of a layer of"),
 }

@@ -27,6 +27,7 @@ def test_other_settings_are_described(tmp_path: Path, monkeypatch: pytest.Monkey
     shutil.copytree("results", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     changes = {"network: D": "network: E", "init: normal": "init: kaiming", "transfer: paper": "transfer: none"}
+    changes |= {"lr: 0.0001": "lr: 1e-05"}  # as DVC writes it; a text in YAML 1.1
     changes |= {"name: adam": "name: sgd", "flip: false": "flip: true", "colour_shift: false": "colour_shift: true"}
     text = DEFAULTS
     for old, new in changes.items():
@@ -34,7 +35,7 @@ def test_other_settings_are_described(tmp_path: Path, monkeypatch: pytest.Monkey
     Path("params.yaml").write_text(text, encoding="utf-8")
     card = model_card.card()
     assert "| VGG19 | E of table 1 | from He et al.'s initialisation | `models/vgg16.safetensors` |" in card
-    assert "\nSGD, learning rate 0.0001 (constant), momentum 0, weight decay 0, batches of 256" in card
+    assert "\nSGD, learning rate 1e-05 (constant), momentum 0, weight decay 0, batches of 256" in card
     assert "augmentation: flip, colour shift." in card
 
 
@@ -42,4 +43,14 @@ def test_without_results_there_is_no_card(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(DEFAULTS, encoding="utf-8")
     with pytest.raises(InputError, match=r"^results/preprocess/metrics\.json: not found; run `dvc repro`$"):
-        model_card.card()
+        model_card.main()
+
+
+def test_damaged_results_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree("results", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(DEFAULTS, encoding="utf-8")
+    Path("results/evaluate/vgg16.json").write_text("<<<<<<< HEAD", encoding="utf-8")
+    with pytest.raises(InputError, match=r"^results of another version, or damaged \("):
+        model_card.main()
+    assert not model_card.PAGE.exists()

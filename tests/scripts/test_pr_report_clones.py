@@ -69,3 +69,6 @@ def test_a_project_below_the_root_of_its_repository(recorded: Path, tmp_path: Pa
     result = run(above / "sub", "moved")
     assert result.returncode == 0, result.stderr
     assert ["params.yaml", "lr", "0.75", "0.5", "-0.25"] in rows(result.stdout)
+    result = run(above / "sub", "moved^")
+    assert result.returncode == 0, result.stderr
+    assert ["params.yaml", "lr", "-", "0.5", "-"] in rows(result.stdout)  # nothing was here

@@ -3,8 +3,9 @@
 import csv
 import io
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,24 @@ def test_wrong_files_are_named_and_the_others_done(command: Command, capsys: pyt
         "holiday/broken.png: not a picture that Pillow can read",
         "holiday/notes.txt: not a picture that Pillow can read",
     ]
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_the_others_done(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`os.walk` reports such a folder. An administrator may read every folder."""
+    walk = os.walk
+
+    def closed(top: str, onerror: Callable[[OSError], object]) -> Iterator[tuple[str, list[str], list[str]]]:
+        onerror(PermissionError(13, "Permission denied", f"{top}/beach"))
+        return ((folder, folders, files) for folder, folders, files in walk(top) if not folder.endswith("beach"))
+
+    monkeypatch.setattr(os, "walk", closed)
+    with pytest.raises(InputError, match=r"^1 of 3 could not be read, see above$"):
+        command("holiday")
+    printed = capsys.readouterr()
+    assert [line.split(": ")[0] for line in printed.out.splitlines()] == ["holiday/b.jpg", "holiday/z.png"]
+    assert printed.err.splitlines() == ["holiday/beach: Permission denied"]
 
 
 def test_a_folder_without_pictures_is_refused(command: Command) -> None:

@@ -82,7 +82,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write(accuracy: float, init: str) -> None:
     Path("params.yaml").write_text(DEFAULTS.replace("init: normal", f"init: {init}"))
     for key in ("vgg11", "vgg16", "fusion"):
-        Path(f"results/evaluate/{key}.json").write_text(json.dumps(SCORES | {"accuracy": accuracy}))
+        scores = SCORES | {"accuracy": accuracy}
+        if key == "fusion":
+            del scores["val_accuracy"]  # training validates one network at a time
+        Path(f"results/evaluate/{key}.json").write_text(json.dumps(scores))
 
 
 def keep(message: str) -> None:
@@ -111,6 +114,7 @@ def test_the_page_asks_for_nothing_from_elsewhere(project: Path, monkeypatch: py
 def test_results_of_the_workspace(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = Page(made(monkeypatch)).rows
     assert rows[:2] == [["", "VGG11", "VGG16", "both together"], ["accuracy", "0.5000", "0.5000", "0.5000"]]
+    assert rows[4] == ["accuracy on the validation images", "0.5000", "0.5000", "-"]
     assert ["<b>VGG11</b>", "0.3", ""] in rows  # text, not a tag
     assert ["init", "normal", "normal"] in rows
     write(0.6, "none")
@@ -128,6 +132,19 @@ def test_results_of_a_revision_against_another_one(project: Path, monkeypatch: p
         assert sum(attributes.get("class") == "changed" for _, attributes in page.tags) == 1
         assert git(project, "rev-parse", "other").strip() in text
         assert "torch 2.15.0" in text
+
+
+def test_results_of_an_older_version_are_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They had the scores of all networks in one file."""
+    for path in Path("results/evaluate").glob("*.json"):
+        path.unlink()
+    keep("empty")
+    write(0.5, "normal")
+    assert "(HEAD has none to compare with)" in made(monkeypatch, "--base", "HEAD")
+    git(project, "clean", "-qfd", "results")
+    Path("results/evaluate/metrics.json").write_text("{}")
+    with pytest.raises(InputError, match=r"^the workspace: results of an older version; check it out"):
+        made(monkeypatch)
 
 
 def test_networks_are_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from src.base.errors import InputError
 from src.images import dataset
 from src.networks.initialization import build
 from study import biases as study_biases
@@ -55,8 +56,11 @@ def test_the_table_has_one_column_per_curve(
     page = tmp_path / "docs" / "study.md"
     page.parent.mkdir()
     page.write_text("<!-- biases -->\n<!-- /biases -->\n", encoding="utf-8")
-    monkeypatch.setattr(dataset, "load", lambda _path: coloured_squares(8))
+    monkeypatch.setattr(dataset, "load", lambda _path: coloured_squares(1199))
     monkeypatch.setattr(study_biases, "BLOCK", 25)
+    with pytest.raises(InputError, match=r"^data/processed: 1,199 training images, expected at least 1,200"):
+        study_biases.main()
+    monkeypatch.setattr(dataset, "load", lambda _path: coloured_squares(1200))
     losses = [2.3, 2.25, 2.0, 1.0, 0.5, 0.25, 0.125]
     monkeypatch.setattr(
         study_biases, "training_losses", lambda _train, seed, biases: iter([*losses[:6], seed + biases])

@@ -111,7 +111,8 @@ def test_figures_of_each_scale_are_the_same_each_time(tables: None) -> None:
 
 def test_a_grid_with_a_table_of_its_own_has_figures_of_its_own(tables: None) -> None:
     """Of its cells alone: another grid at the same scale keeps its figures."""
-    own = Grid(cells={"a": ""}, rounds=[], panels={"one": ["a"]}, table=Table(page="p", place="ours", columns=[]))
+    place = Table(page="p", place="ours", scale="tiny", columns=[])
+    own = Grid(cells={"a": ""}, rounds=[], panels={"one": ["a"]}, table=place)
     figures.draw(GRID, "tiny")
     before = {path.name: path.read_bytes() for path in table.LAYERS.parent.glob("*.png")}
     figures.draw(own, "tiny")

@@ -60,9 +60,12 @@ def test_a_signal_below_the_steps_of_the_biases_leaves_it_to_the_seed() -> None:
     assert learns([weak, rows[1]], ADAM, steps=10) == "no"
 
 
+@pytest.mark.parametrize("optimizer", [ADAM, SGD])
 @pytest.mark.parametrize("gradient", [math.inf, math.nan])
-def test_gradients_that_are_not_finite_move_nothing_to_a_useful_place(gradient: float) -> None:
-    assert learns(layers(1e-3, gradient), ADAM, steps=1000) == "no"
+def test_gradients_that_are_not_finite_move_nothing_to_a_useful_place(
+    gradient: float, optimizer: OptimizerParams
+) -> None:
+    assert learns(layers(1e-3, gradient), optimizer, steps=1000) == "no"
 
 
 @pytest.mark.parametrize(("logits", "verdict"), [(1e7, "yes"), (math.inf, "no"), (math.nan, "no")])

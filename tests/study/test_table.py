@@ -68,15 +68,6 @@ def test_numbers_are_compared_and_not_their_text(repository: str, text: str) -> 
     assert table.find_done([make_run(RUN.name, {"optimizer.lr": "1.1e-05"})]) == {}
 
 
-def test_an_experiment_from_before_an_option_has_its_old_value(repository: str) -> None:
-    """And not whatever value a run has for it."""
-    params = with_settings(RUN.settings)
-    start, end = params.index("evaluate:"), params.index("runtime:")
-    commit = keep_experiment("e", results() | {"params.yaml": params[:start] + params[end:] + "new: 1\n"})
-    assert table.find_done([RUN]) == {RUN.name: commit}
-    assert table.find_done([make_run(RUN.name, {"evaluate.flip": "true"})]) == {}
-
-
 def test_a_parameter_that_no_cell_varies_counts(repository: str) -> None:
     params = with_settings(RUN.settings).replace("dropout: 0.5", "dropout: 0.4")
     keep_experiment("e", results() | {"params.yaml": params})
