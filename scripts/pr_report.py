@@ -81,8 +81,7 @@ def main() -> None:
     parser.add_argument("base", metavar="BASE", help="the git revision to compare with")
     parser.add_argument("--pictures", metavar="URL", help="of the root of the workspace's files, for pictures")
     arguments = parser.parse_args()
-    base = arguments.base
-    check_revision(base)
+    check_revision(base := arguments.base)
     with tempfile.TemporaryDirectory() as folder:
         extract(base, Path(folder))
         before, problem = Project({}, {}, []), ""
@@ -200,11 +199,9 @@ def scores(before: dict[tuple[str, str], Any], now: dict[tuple[str, str], Any], 
         value = found.get(key)
         return f"{value:.4f}" if isinstance(value, float) else text(found, key)
 
+    keys = [(file, score) for file in SCORES for score in ("accuracy", "loss") if (file, score) in now]
     rows = [
-        [f"{network} {score}", short(before, key), short(now, key), change(before, now, key)]
-        for file, network in SCORES.items()
-        for score in ("accuracy", "loss")
-        if (key := (file, score)) in now
+        [f"{SCORES[key[0]]} {key[1]}", short(before, key), short(now, key), change(before, now, key)] for key in keys
     ]
     table = markdown.table(["On the test images", escape(base), "workspace", "Change"], rows)
     return f"### Scores\n\n{table}" if rows else ""

@@ -46,7 +46,8 @@ def test_the_plots_of_layers_have_a_template_for_names_of_layers() -> None:
     """DVC's own line plot has numbers on its x axis, and shows nothing for names."""
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     for stage in ("inspect_init", "inspect_transfer"):
-        options = next(plot[f"results/{stage}/layers.csv"] for plot in stages[stage]["plots"])
+        plots = {name: options for plot in stages[stage]["plots"] for name, options in plot.items()}
+        options = plots[f"results/{stage}/layers.csv"]
         template = json.loads(Path(".dvc", "plots", f"{options['template']}.json").read_text(encoding="utf-8"))
         assert template["encoding"]["x"]["type"] == "ordinal"
         header = Path("results", stage, "layers.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
