@@ -38,7 +38,7 @@ SCORES = {
     "accuracy": "accuracy",
     "loss": "loss",
     "top5": "top-5 accuracy",
-    "val_accuracy": "accuracy on the validation images",
+    "val_accuracy": "validation accuracy",
 }
 """The scores of results/evaluate/NAME.json, and their names on the page."""
 PACKAGES = ("torch", "torchvision", "dvc", "dvclive", "scikit-learn")
@@ -62,7 +62,7 @@ h2 {{ font-size: 1.2rem; margin-top: 2.5rem; border-top: 1px solid var(--line); 
 .wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }}
-th:first-child, td:first-child {{ text-align: left; }}
+th:first-child, td:first-child {{ text-align: left; white-space: normal; }}
 thead th {{ background: var(--soft); }}
 .changed td {{ background: var(--mark); }}
 figure {{ margin: 1rem 0; }} img {{ max-width: 100%; height: auto; background: #fff; border-radius: 4px; }}

@@ -114,7 +114,7 @@ def test_the_page_asks_for_nothing_from_elsewhere(project: Path, monkeypatch: py
 def test_results_of_the_workspace(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = Page(made(monkeypatch)).rows
     assert rows[:2] == [["", "VGG11", "VGG16", "both together"], ["accuracy", "0.5000", "0.5000", "0.5000"]]
-    assert rows[4] == ["accuracy on the validation images", "0.5000", "0.5000", "-"]
+    assert rows[4] == ["validation accuracy", "0.5000", "0.5000", "-"]
     assert ["<b>VGG11</b>", "0.3", ""] in rows  # text, not a tag
     assert ["init", "normal", "normal"] in rows
     write(0.6, "none")
