@@ -91,14 +91,14 @@ def check(wanted: list[Run]) -> None:
 
 def collect(grid: Grid, wanted: list[Run]) -> list[Run]:
     """Write tables, figures and the page's table of all that is done; returns what is left."""
-    done = table.find_done(wanted)
+    done, recorded = table.find_done(wanted), {row["name"] for row in table.read(table.STUDY)}
     for run in wanted:
         if commit := done.get(run.name):
             try:
                 table.write(run.name, table.record(run, commit))
             except (InputError, LookupError, ValueError, OSError) as error:  # damaged, or of another pipeline
                 raise InputError(f"{run.name}: experiment {commit[:10]} is unusable, remove it: {error!r}") from None
-        elif run.name in done and run.name not in {row["name"] for row in table.read(table.STUDY)}:
+        elif run.name in done and run.name not in recorded:
             table.write(run.name, table.same_as_another(run))
     rows = table.read(table.STUDY)
     insert(PAGE, "cells", table.summary(rows))

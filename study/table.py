@@ -78,7 +78,7 @@ def same_as_another(run: Run) -> dict[Path, list[Row]]:
     """The rows of a run with the parameters of one that has rows already, such as that of another grid."""
     (row, *_) = [row for row in read(STUDY) if is_of(row, run)]
     of_run = {"name": run.name, "scale": run.scale, "cell": run.cell}
-    others = {path: [other for other in read(path) if other["name"] == row["name"]] for path in (CURVES, LAYERS)}
+    others = {path: group(read(path), "name").get(row["name"], []) for path in (CURVES, LAYERS)}
     copies = {path: [other | {"name": run.name} for other in rows] for path, rows in others.items()}
     return {STUDY: [row | of_run], **copies}
 
