@@ -15,15 +15,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from dvc.utils.hydra import to_hydra_overrides
 from hydra.errors import OverrideParseException
 
 from scripts import markdown, results
+from scripts.parameters import flat, parameters, plain
 from scripts.workspace import copy_of_project, git, head, without_repository
 from src.base import cli
 from src.base.errors import InputError
@@ -57,11 +59,16 @@ def main() -> None:
 
 
 def run_experiment(
-    name: str, settings: Iterable[str], output: list[str] | None = None, results_in: Path | None = None
+    name: str,
+    settings: Iterable[str],
+    output: list[str] | None = None,
+    results_in: Path | None = None,
+    stages: Iterable[str] = (),
 ) -> str:
     """Run the pipeline with `key=value` settings as the DVC experiment `name`, in place of an earlier one of that name.
 
     Args:
+        stages: only these stages and those before them. The experiment keeps the results of HEAD of all others.
         output: gets the lines that DVC and the stages print, as in `dvc`.
         results_in: a folder that gets the results and the models, in place of earlier ones.
 
@@ -79,7 +86,7 @@ def run_experiment(
         raise InputError(f"{name!r}: git does not allow this name for an experiment; rename the preset") from None
     with copy_of_project() as folder:
         values = [f"--set-param={setting}" for setting in settings]
-        dvc("exp", "run", "--name", name, *values, folder=folder, output=output)
+        dvc("exp", "run", "--name", name, *values, *stages, folder=folder, output=output)
         try:
             commit = git("-C", str(folder), "rev-parse", "--verify", reference).decode().strip()
         except InputError:
@@ -140,55 +147,44 @@ def read_preset(path: Path) -> list[str]:
     return settings
 
 
-def finished_experiments() -> dict[str, dict[str, float | str]]:
-    """The parameters of each experiment of this clone that ran to its end, by commit, the newest last.
+class Experiment(NamedTuple):
+    commit: str
+    parameters: dict[str, float | str]  # as `parameters` gives them
+    stages: set[str]  # whose results are of these parameters; others were not run
 
-    An experiment counts whatever commit it started from.
+
+def experiments() -> list[Experiment]:
+    """The experiments of this clone, whatever commit they started from, the newest last.
+
+    One without `results/evaluate/fusion.json` is of an older pipeline, and left out.
     """
     references = git("for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps").decode()
     # refs/exps/<2 digits>/<38 digits>/<name> is an experiment; DVC keeps its queue and more beside them.
     commits = re.findall(r"^(\w+) refs/exps/\w{2}/\w{38}/[^/\n]+$", references, re.MULTILINE)
-    finished = [commit for commit in commits if git("ls-tree", commit, "results/evaluate/fusion.json")]
-    return {commit: parameters(git("cat-file", "blob", f"{commit}:./params.yaml")) for commit in finished}
+    found = []
+    for commit in commits:
+        if git("ls-tree", commit, "results/evaluate/fusion.json", "dvc.lock").count(b"\n") == 2:
+            values = parameters(git("cat-file", "blob", f"{commit}:./params.yaml"))
+            lock = yaml.safe_load(git("cat-file", "blob", f"{commit}:./dvc.lock"))["stages"]
+            found.append(Experiment(commit, values, current_stages(lock, values)))
+    return found
 
 
-def parameters(text: bytes) -> dict[str, float | str]:
-    """The values of a params.yaml by dotted key, as `plain` gives them.
+def current_stages(lock: dict[str, Any], values: dict[str, float | str]) -> set[str]:
+    """The stages that dvc.lock records with these parameters and with the present outputs of the stages before them.
 
-    Raises:
-        InputError: the text is not YAML.
+    `dvc exp run STAGE` leaves later stages, and what they wrote, as they were.
     """
-    return {key: plain(value) for key, value in by_dotted_key(text).items()}
+    made = {out["path"]: (name, out) for name, stage in lock.items() for out in stage.get("outs", ())}
 
+    @cache
+    def current(name: str) -> bool:
+        params = lock[name].get("params", {}).get("params.yaml", {})
+        same = all(values.get(key) == plain(value) for key, value in flat(params).items())
+        inputs = [(dep.get("md5"), *made[dep["path"]]) for dep in lock[name].get("deps", ()) if dep["path"] in made]
+        return same and all(md5 == out.get("md5") and current(maker) for md5, maker, out in inputs)
 
-def by_dotted_key(text: bytes) -> dict[str, Any]:
-    """The values of a params.yaml by dotted key, such as `optimizer.lr`.
-
-    Raises:
-        InputError: the text is not YAML.
-    """
-
-    def flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in values.items():
-            found |= flat(f"{prefix}{key}.", value) if isinstance(value, dict) else {prefix + key: value}
-        return found
-
-    try:
-        return flat("", yaml.safe_load(text))
-    except (yaml.YAMLError, AttributeError) as error:  # no YAML, or no `key: value` lines
-        raise InputError(f"params.yaml: not valid: {' '.join(str(error).split())}") from None
-
-
-def plain(value: object) -> float | str:
-    """A value as a number where it is one: 1e-05, which PyYAML reads as text, equals 0.00001 and 8 equals 8.0.
-
-    Everything else is text: true is "true", and [32, 40] is "[32,40]".
-    """
-    try:
-        return float(str(value))
-    except ValueError:
-        return str(value).lower().replace(" ", "")
+    return {name for name in lock if current(name)}
 
 
 def unpack(revision: str, folder: Path, models: Path | None = None) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from scripts.experiment import by_dotted_key
+from scripts.parameters import by_dotted_key
 from scripts.pr_report import check_revision
 from scripts.results import TESTED
 from scripts.workspace import git

@@ -14,8 +14,9 @@ from pathlib import Path
 from dvc.exceptions import DvcException
 from dvc.utils.hydra import apply_overrides
 
-from scripts.experiment import parameters, run_experiment
+from scripts.experiment import run_experiment
 from scripts.markdown import insert
+from scripts.parameters import parameters
 from scripts.workspace import git
 from src.base import cli, params
 from src.base.errors import InputError
@@ -60,7 +61,8 @@ def run_missing(grid: Grid, wanted: list[Run]) -> None:
             raise InputError(f"uncommitted changes in {files}: commit them first, so that results name their code")
         run, output, failure = queue[0], list[str](), "the experiment has other parameters"
         try:
-            run_experiment(run.name, [f"{key}={value}" for key, value in run.settings.items()], output)
+            settings = [f"{key}={value}" for key, value in run.settings.items()]
+            run_experiment(run.name, settings, output, stages=run.stages)
         except InputError as error:
             failure = str(error)
             # Numbers that overflow are a result of the study. DVC keeps no experiment of them.

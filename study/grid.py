@@ -6,7 +6,8 @@ from typing import Annotated, NamedTuple
 import yaml
 from pydantic import Field, ValidationError
 
-from scripts.experiment import plain, read_preset
+from scripts.experiment import read_preset
+from scripts.parameters import plain
 from src.base.errors import InputError
 from src.base.params import Section, Seed
 
@@ -41,6 +42,12 @@ class Grid(Section):
     rounds: list[Round]
     panels: Annotated[dict[str, list[str]], Field(min_length=1)]
     table: Table | None = None
+    tested: bool = True  # false: without the stage `evaluate`, where the test takes longer than the training
+
+
+TRAINED = ("inspect_init", "inspect_transfer", "train_vgg16")
+TESTED = (*TRAINED, "evaluate")
+"""With the stages before them, the whole pipeline."""
 
 
 class Run(NamedTuple):
@@ -50,6 +57,7 @@ class Run(NamedTuple):
     round: int  # from 1
     settings: dict[str, str]  # the arguments of `dvc exp run -S` by key; a cell overrides the scale
     parameters: dict[str, float | str]  # all values of params.yaml by dotted key, with the settings
+    stages: tuple[str, ...] = TESTED  # with the stages before them
 
 
 def read(path: Path) -> Grid:
@@ -69,12 +77,13 @@ def runs(grid: Grid, scale: Path, defaults: dict[str, float | str]) -> list[Run]
 
     A cell that the scale makes equal to an earlier one, such as all images where the scale has them all, is left out.
     """
+    stages = TESTED if grid.tested else TRAINED
     common, found = read_preset(scale), dict[tuple[float | str | None, ...], Run]()
     for number, round_ in enumerate(grid.rounds, start=1):
         for seed in round_.seeds:
             for cell in round_.cells:
                 settings = dict(line.split("=", 1) for line in (*common, *grid.cells[cell].split(), f"seed={seed}"))
                 values = defaults | {key: plain(value) for key, value in settings.items()}
-                run = Run(f"{scale.name}-{cell}-{seed}", scale.name, cell, number, settings, values)
+                run = Run(f"{scale.name}-{cell}-{seed}", scale.name, cell, number, settings, values, stages)
                 found.setdefault(tuple(values.get(key) for key in VARIED), run)
     return list(found.values())

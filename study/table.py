@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scripts import markdown, workspace
-from scripts.experiment import finished_experiments, plain, unpack
+from scripts.experiment import experiments, unpack
+from scripts.parameters import plain
 from scripts.results import TESTED
 from src.base.errors import InputError
 from src.base.files import write_csv
@@ -64,13 +65,14 @@ def is_of(row: Row, run: Run) -> bool:
 
 def find_done(wanted: list[Run]) -> dict[str, str]:
     """By name of each finished run: the newest commit with its parameters, or "" where only study.csv has the run."""
-    rows, experiments, found = read(STUDY), finished_experiments(), dict[str, str]()
+    rows, kept, found = read(STUDY), experiments(), dict[str, str]()
     for run in wanted:
         if any(is_of(row, run) for row in rows):
             found[run.name] = ""
-        for commit, values in experiments.items():
-            if all(values.get(key) == value for key, value in run.parameters.items()):
-                found[run.name] = commit
+        for experiment in kept:
+            same = all(experiment.parameters.get(key) == value for key, value in run.parameters.items())
+            if same and experiment.stages.issuperset(run.stages):
+                found[run.name] = experiment.commit
     return found
 
 
@@ -99,7 +101,10 @@ def record(run: Run, commit: str) -> dict[Path, list[Row]]:
         unpack(commit, results := Path(folder, "results"))
         stages = ("preprocess", "inspect_init", "inspect_transfer")
         metrics = {name: json.loads((results / name / "metrics.json").read_bytes()) for name in stages}
-        tested = {name: json.loads((results / f"evaluate/{name}.json").read_bytes()) for name in TESTED}
+        tested = {
+            name: json.loads((results / f"evaluate/{name}.json").read_bytes())
+            for name in (TESTED if "evaluate" in run.stages else ())
+        }
         layers = [layer for stage in ("init", "transfer") for layer in read(results / f"inspect_{stage}/layers.csv")]
         histories = {name: read_history(results / f"train_{name}/plots/metrics") for name in ("vgg11", "vgg16")}
     batches = math.ceil(metrics["preprocess"]["images"]["train"] / float(run.parameters["batch_size"]))
@@ -117,9 +122,9 @@ def record(run: Run, commit: str) -> dict[Path, list[Row]]:
         if steps:  # nothing is predicted for a network that is not trained
             row[f"{prefix}predicted"] = learns(signals, optimizer, steps)
             row[f"{prefix}learned"] = "yes" if learned(accuracy.max(), classes=10) else "no"
-    for network, prefix in (("vgg11", "vgg11_"), ("vgg16", ""), ("fusion", "fusion_")):
+    for network, scores in tested.items():
         for score in ("accuracy", "loss"):
-            row[f"{prefix}test_{score}"] = f"{tested[network][score]:.4f}"
+            row[f"{network}_test_{score}".removeprefix("vgg16_")] = f"{scores[score]:.4f}"
     row["steps"], row["movement"] = str(steps), f"{steps * movement(signals, optimizer):.3g}"  # of VGG16
     row["weakest_signal"] = f"{weakest_signal(signals):.2g}"
     row["vgg11_layers_below_eps"] = str(metrics["inspect_init"]["vgg11"]["layers_below_eps"])

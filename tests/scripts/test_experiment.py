@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from scripts import experiment
-from scripts.experiment import environment, parameters, plain, read_preset, table
+from scripts.experiment import environment, read_preset, table
+from scripts.parameters import parameters, plain
 from src.base.errors import InputError
 
 

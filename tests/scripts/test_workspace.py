@@ -75,7 +75,7 @@ def check(project: Path, tmp_path: Path) -> None:
     references = git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
     assert references == [f"{commit} refs/exps/{head[:2]}/{head[2:]}/tiny"]
     assert git("rev-parse", f"{commit}^").strip() == head
-    assert experiment.finished_experiments() == {commit: {"seed": 1.0}}
+    assert experiment.experiments() == [(commit, {"seed": 1.0}, {"one", "two"})]
     changes = git("diff-tree", "-r", "-z", "--name-status", head, commit).split("\0")[:-1]
     expected = {"a.txt": "M", "params.yaml": "M", "new.txt": "A", "dvc.lock": "A", "results/evaluate/fusion.json": "A"}
     found = dict(zip(changes[1::2], changes[::2], strict=True))
@@ -86,6 +86,22 @@ def check(project: Path, tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+def test_part_of_the_pipeline(tmp_path: Path) -> None:
+    """The stages that did not run keep the results of HEAD, and do not count as run."""
+    project = make(tmp_path / "project")
+    os.chdir(project)
+    experiment.dvc("repro")
+    git("add", "-A")
+    git("commit", "-q", "-m", "recorded")
+    results = Path("results", "evaluate", "fusion.json").read_bytes()
+    part = experiment.run_experiment("part", ["seed=1"], stages=["one"])
+    both = experiment.run_experiment("both", ["seed=2"])
+    expected = [(part, {"seed": 1.0}, {"one"}), (both, {"seed": 2.0}, {"one", "two"})]
+    assert sorted(experiment.experiments()) == sorted(expected)
+    experiment.unpack(part, tmp_path / "part")
+    assert (tmp_path / "part" / "evaluate" / "fusion.json").read_bytes() == results
 
 
 slow = pytest.mark.slow

@@ -8,15 +8,23 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+import yaml
 from dvc.utils.hydra import apply_overrides
 
-from scripts.experiment import parameters, plain
+from scripts.parameters import parameters, plain
 from src.evaluation.history import TABLES
 from study.grid import Run
 from tests.defaults import DEFAULTS
 
 VALUES = parameters(DEFAULTS.encode())
 LAYERS = "network,layer,activation_std,gradient_rms,weight_rms,image_share\n"
+LOCK: dict[str, dict[str, list[dict[str, str]]]] = {
+    "inspect_init": {},
+    "inspect_transfer": {},
+    "train_vgg16": {"outs": [{"path": "models/vgg16.safetensors", "md5": "1"}]},
+    "evaluate": {"deps": [{"path": "models/vgg16.safetensors", "md5": "1"}]},
+}
+"""What dvc.lock says of the stages of a whole experiment."""
 SECONDS = count(1_000_000_000)
 """Dates of commits: each is a second later than the one before."""
 
@@ -68,7 +76,7 @@ def with_settings(settings: Mapping[str, str]) -> str:
 
 
 def results() -> dict[str, str]:
-    """What an experiment has in results/: VGG11 learned, VGG16 did not."""
+    """What an experiment has beside params.yaml: VGG11 learned, VGG16 did not."""
     layers = "{0},conv1_1,0.1,1e-12,0.01,0.9\n{0},fc8,1e-9,1e-12,0.01,0.3\n"
     below = {"vgg11": 1, "vgg16": 2, "before_transfer": 2, "after_transfer": 2}
     counts = {name: {"layers": 2, "layers_below_eps": number} for name, number in below.items()}
@@ -87,7 +95,7 @@ def results() -> dict[str, str]:
     for network, accuracy in (("vgg11", (0.4, 0.375)), ("vgg16", (0.1, 0.1))):
         table = "step\tvalue\n1\t{}\n2\t{}\n".format(*accuracy)
         files |= {f"train_{network}/plots/metrics/{score}.tsv": table for score in TABLES}
-    return {f"results/{path}": text for path, text in files.items()}
+    return {f"results/{path}": text for path, text in files.items()} | {"dvc.lock": yaml.safe_dump({"stages": LOCK})}
 
 
 def keep_experiment(name: str, files: Mapping[str, str]) -> str:

@@ -29,7 +29,8 @@ class Runner:
         self.calls: list[tuple[str, list[str]]] = []
         self.ways: dict[str, Callable[[list[str]], object]] = {}
 
-    def __call__(self, name: str, settings: list[str], output: list[str]) -> None:
+    def __call__(self, name: str, settings: list[str], output: list[str], stages: tuple[str, ...]) -> None:
+        assert stages == BY_NAME[name].stages
         self.calls.append((name, settings))
         self.ways.get(name, lambda _output: experiment(BY_NAME[name]))(output)
 
@@ -130,7 +131,7 @@ def test_what_dvc_prints_is_shown_and_read(
     study.run_missing(GRID, [RUN])
     command = "exp run --name tiny-normal-none-0 --set-param=init=normal --set-param=train_vgg16.transfer=none"
     shown = capsys.readouterr().out
-    assert f"{command} --set-param=seed=0\n{NAN}\n" in shown
+    assert f"{command} --set-param=seed=0 {' '.join(RUN.stages)}\n{NAN}\n" in shown
     assert table.read(table.STUDY)[0]["error"] == NAN.removeprefix("error: ")
 
 

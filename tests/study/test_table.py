@@ -4,11 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from src.evaluation.history import TABLES
 from study import table
-from study.grid import Run, read, runs
+from study.grid import TRAINED, Run, read, runs
 from tests.study.conftest import (
+    LOCK,
     RUN,
     VALUES,
     experiment,
@@ -51,6 +53,30 @@ def test_the_newest_of_equal_experiments_counts(repository: str) -> None:
     experiment(RUN)
     newest = experiment(RUN._replace(name="again"))
     assert table.find_done([RUN]) == {RUN.name: newest}
+
+
+def test_an_experiment_without_a_test(repository: str) -> None:
+    """It is no run of a grid with tests, and its row has no scores of a test: those in results/ are of HEAD."""
+    untested = RUN._replace(stages=TRAINED)
+    lock = LOCK | {"evaluate": {"deps": [{"path": "models/vgg16.safetensors", "md5": "of HEAD"}]}}
+    files = {"dvc.lock": yaml.safe_dump({"stages": lock}), "params.yaml": with_settings(RUN.settings)}
+    commit = keep_experiment(RUN.name, results() | files)
+    assert table.find_done([RUN]) == {}
+    assert table.find_done([untested]) == {RUN.name: commit}
+    (row,) = table.record(untested, commit)[table.STUDY]
+    assert (row["learned"], row["best_validation_accuracy"]) == ("no", "0.1000")
+    assert [column for column in table.COLUMNS if "test" in column and row[column]] == ["evaluate.test"]
+    assert table.find_done([untested._replace(name="whole")]) == {"whole": commit}
+    whole = experiment(RUN)
+    assert table.find_done([RUN, untested._replace(name="whole")]) == {RUN.name: whole, "whole": whole}
+
+
+def test_a_stage_that_did_not_run_with_the_parameters_is_not_done(repository: str) -> None:
+    """As after `dvc exp run -S seed=1 train_vgg11`: VGG16 is that of HEAD."""
+    lock = LOCK | {"train_vgg16": LOCK["train_vgg16"] | {"params": {"params.yaml": {"seed": 1}}}}
+    files = {"dvc.lock": yaml.safe_dump({"stages": lock}), "params.yaml": with_settings(RUN.settings)}
+    keep_experiment(RUN.name, results() | files)
+    assert table.find_done([RUN, RUN._replace(name="untested", stages=TRAINED)]) == {}
 
 
 @pytest.mark.parametrize("text", ["1.0e-05", "1e-05", "0.00001", "1.0E-5"])
