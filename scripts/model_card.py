@@ -39,7 +39,7 @@ licence.
 ## Data
 
 {dataset}: {train:,} images for training, {validation:,} for validation, {test:,} for testing. The channel mean of the
-training images is subtracted. All choices are made on validation. The test set is used once, by the stage `evaluate`.
+training images is subtracted. All choices are made on validation. Only the stage `evaluate` reads the test images.
 
 CIFAR-10 (Krizhevsky, 2009, "Learning multiple layers of features from tiny images") is a part of the Tiny Images
 collection, which was gathered from the web. Its page names no licence, and the images keep their owners. The Tiny
@@ -62,7 +62,7 @@ Guessing gives an accuracy of {chance:.4f}. n = 1: one run with seed {seed}.
 
 ## Use and limits
 
-- The models are for studying how deep plain networks train. They are not for use on people's pictures or for
+- The models are for studying how deep plain networks train. They are not for recognising people, or for
   decisions.
 - They know only the ten classes and name one of them for any picture. A high probability does not say that a picture
   has one of the classes.
@@ -130,14 +130,12 @@ def models(params: Mapping[str, Any], names: list[str]) -> list[str]:
 
 
 def training(params: Mapping[str, Any]) -> str:
-    optimizer, schedule, augment = (
-        params["optimizer"],
-        params["schedule"],
-        [name for name, on in params["augment"].items() if on],
-    )
+    optimizer, schedule = params["optimizer"], params["schedule"]
+    augment = [name for name, on in params["augment"].items() if on]
+    name = f"SGD with momentum {optimizer['momentum']:g}" if optimizer["name"] == "sgd" else "Adam"
     return (
-        f"{'SGD' if optimizer['name'] == 'sgd' else 'Adam'}, learning rate {float(optimizer['lr']):g} "
-        f"({schedule['name']}), momentum {optimizer['momentum']:g}, weight decay {float(optimizer['weight_decay']):g}, "
+        f"{name}, learning rate {float(optimizer['lr']):g} ({schedule['name']}), "
+        f"weight decay {float(optimizer['weight_decay']):g}, "
         f"batches of {params['batch_size']}, images resized to {params['image']['resize']}, dropout "
         f"{params['dropout']:g}, {params['train_vgg11']['epochs']} and {params['train_vgg16']['epochs']} epochs, "
         f"augmentation: {', '.join(augment).replace('_', ' ') or 'none'}."

@@ -60,9 +60,12 @@ def layers(panels: Panels, rows: list[Row]) -> Figure:
 @styled
 def curves(panels: Panels, rows: list[Row]) -> Figure:
     """Validation accuracy of all runs. The seeds of a cell have one colour."""
-    figure = Figure(figsize=(14, 9), layout="constrained")
+    rows_of_panels = 1 if len(panels) <= 3 else 2
+    figure = Figure(figsize=(14, 4.5 * rows_of_panels), layout="constrained")
     figure.suptitle("train_vgg16: accuracy on validation images; one dot per epoch, one line per seed")
-    grid = figure.subplots(2, math.ceil(len(panels) / 2), sharex=True, sharey=True, squeeze=False)
+    grid = figure.subplots(
+        rows_of_panels, math.ceil(len(panels) / rows_of_panels), sharex=True, sharey=True, squeeze=False
+    )
     trained = group([epoch for epoch in read(CURVES) if epoch["network"] == "vgg16"], "name")
     for (title, cells), axes in zip(panels.items(), grid.flat, strict=False):
         for cell, colour in zip(cells, COLOURS, strict=False):

@@ -35,7 +35,7 @@ def test_other_settings_are_described(tmp_path: Path, monkeypatch: pytest.Monkey
     Path("params.yaml").write_text(text, encoding="utf-8")
     card = model_card.card()
     assert "| VGG19 | E of table 1 | from He et al.'s initialisation | `models/vgg16.safetensors` |" in card
-    assert "\nSGD, learning rate 1e-05 (constant), momentum 0, weight decay 0, batches of 256" in card
+    assert "\nSGD with momentum 0, learning rate 1e-05 (constant), weight decay 0, batches of 256" in card
     assert "augmentation: flip, colour shift." in card
 
 

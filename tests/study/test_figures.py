@@ -80,8 +80,8 @@ def test_curves_of_all_seeds_in_one_colour_with_one_name(tables: None) -> None:
 
 
 def test_no_empty_panel_is_drawn(tables: None) -> None:
-    figure = figures.curves(PANELS | {"third": ["a"]}, ROWS)
-    assert [axes.axison for axes in figure.axes] == [True, True, True, False]
+    figure = figures.curves(PANELS | dict.fromkeys(("third", "fourth", "fifth"), ["a"]), ROWS)
+    assert [axes.axison for axes in figure.axes] == [True, True, True, True, True, False]
 
 
 def test_predictions_and_outcomes_are_counted() -> None:
