@@ -161,13 +161,14 @@ def experiments() -> list[Experiment]:
     references = git("for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps").decode()
     # refs/exps/<2 digits>/<38 digits>/<name> is an experiment; DVC keeps its queue and more beside them.
     commits = re.findall(r"^(\w+) refs/exps/\w{2}/\w{38}/[^/\n]+$", references, re.MULTILINE)
-    found = []
-    for commit in commits:
-        if git("ls-tree", commit, "results/evaluate/fusion.json", "dvc.lock").count(b"\n") == 2:
-            values = parameters(git("cat-file", "blob", f"{commit}:./params.yaml"))
-            lock = yaml.safe_load(git("cat-file", "blob", f"{commit}:./dvc.lock"))["stages"]
-            found.append(Experiment(commit, values, current_stages(lock, values)))
-    return found
+    files = ("results/evaluate/fusion.json", "dvc.lock")
+    return [read_experiment(commit) for commit in commits if git("ls-tree", commit, *files).count(b"\n") == len(files)]
+
+
+def read_experiment(commit: str) -> Experiment:
+    values = parameters(git("cat-file", "blob", f"{commit}:./params.yaml"))
+    lock = yaml.safe_load(git("cat-file", "blob", f"{commit}:./dvc.lock"))["stages"]
+    return Experiment(commit, values, current_stages(lock, values))
 
 
 def current_stages(lock: dict[str, Any], values: dict[str, float | str]) -> set[str]:

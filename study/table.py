@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scripts import markdown, workspace
-from scripts.experiment import experiments, unpack
+from scripts.experiment import experiments, read_experiment, unpack
 from scripts.parameters import plain
 from scripts.results import TESTED
 from src.base.errors import InputError
@@ -63,11 +63,16 @@ def is_of(row: Row, run: Run) -> bool:
     return all(plain(row[key]) == run.parameters.get(key) for key in VARIED)
 
 
+def is_tested(row: Row) -> bool:
+    """Whether a row has all that its run can have: the scores of the test, or the error that ended the run."""
+    return bool(row["test_accuracy"] or row["error"])
+
+
 def find_done(wanted: list[Run]) -> dict[str, str]:
     """By name of each finished run: the newest commit with its parameters, or "" where only study.csv has the run."""
     rows, kept, found = read(STUDY), experiments(), dict[str, str]()
     for run in wanted:
-        if any(is_of(row, run) for row in rows):
+        if any(is_of(row, run) and ("evaluate" not in run.stages or is_tested(row)) for row in rows):
             found[run.name] = ""
         for experiment in kept:
             same = all(experiment.parameters.get(key) == value for key, value in run.parameters.items())
@@ -78,7 +83,7 @@ def find_done(wanted: list[Run]) -> dict[str, str]:
 
 def same_as_another(run: Run) -> dict[Path, list[Row]]:
     """The rows of a run with the parameters of one that has rows already, such as that of another grid."""
-    (row, *_) = [row for row in read(STUDY) if is_of(row, run)]
+    row = max((row for row in read(STUDY) if is_of(row, run)), key=is_tested)
     of_run = {"name": run.name, "scale": run.scale, "cell": run.cell}
     others = {path: group(read(path), "name").get(row["name"], []) for path in (CURVES, LAYERS)}
     copies = {path: [other | {"name": run.name} for other in rows] for path, rows in others.items()}
@@ -103,7 +108,7 @@ def record(run: Run, commit: str) -> dict[Path, list[Row]]:
         metrics = {name: json.loads((results / name / "metrics.json").read_bytes()) for name in stages}
         tested = {
             name: json.loads((results / f"evaluate/{name}.json").read_bytes())
-            for name in (TESTED if "evaluate" in run.stages else ())
+            for name in (TESTED if "evaluate" in read_experiment(commit).stages else ())
         }
         layers = [layer for stage in ("init", "transfer") for layer in read(results / f"inspect_{stage}/layers.csv")]
         histories = {name: read_history(results / f"train_{name}/plots/metrics") for name in ("vgg11", "vgg16")}

@@ -211,7 +211,7 @@ def _check_compiler(device: torch.device) -> None:
 
 
 def cores() -> int:
-    """The number of CPU cores that this process may use: physical ones where they can be counted, else logical ones.
+    """The number of the machine's physical cores (of logical ones, where those cannot be counted), within limits.
 
     The process's affinity and the quota of its container are limits. A quota of 1.5 cores gives 1: a thread that the
     quota stops keeps the others waiting. On two cores with this quota, two threads did 5 steps/s, and one did 14 to 20.

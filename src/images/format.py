@@ -28,7 +28,7 @@ def scale_range(resize: Resize) -> tuple[int, int]:
 
 
 def middle_scale(resize: Resize) -> int:
-    """The scale of validation and testing: the training scale, or the middle of its range (section 3.2)."""
+    """The scale of validation and testing: the training scale, or the middle of its range (section 4.1)."""
     return sum(scale_range(resize)) // 2
 
 

@@ -34,8 +34,9 @@ def start_from(path: Path, sha256: str, network: VGG) -> Transferred:
     """
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; train_vgg11.start names this file") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: {reason}; train_vgg11.start names this file") from None
     digest = hashlib.sha256(content).hexdigest()
     if digest != sha256:
         raise InputError(f"params.yaml: train_vgg11.start_sha256: {sha256}: {path} has {digest}")

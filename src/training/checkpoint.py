@@ -87,7 +87,7 @@ class Checkpoint:
         if processes.is_first():
             self._tidy()
         try:
-            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:  # no state yet, or another process has just completed the same run
             if processes.is_first() and (reason := self._unused()):
                 say(f"{self.stage}: starts from the beginning; {reason}")
@@ -98,6 +98,8 @@ class Checkpoint:
                 "refused" if isinstance(error, pickle.UnpicklingError) else (str(error) or "damaged").splitlines()[0]
             )
             raise InputError(f"{self.path}: not a training state ({reason}); remove it to start again") from None
+        if not isinstance(state, dict):
+            raise InputError(f"{self.path}: not a training state (a {type(state).__name__}); remove it to start again")
         return state
 
     def remove(self) -> None:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -58,19 +59,20 @@ def fit(
             is kept. A second signal stops at once.
     """
     run = Run(network, params, runtime)
-    if state := processes.read_alike(
+    state = processes.read_alike(
         checkpoint.load,
-        mark=lambda state: (checkpoint.folder.name, state and (state["history"], state["meter"]["losses"].tolist())),
+        mark=lambda state: (checkpoint.folder.name, progress_of(state)),
         error=f"{checkpoint.folder}: the processes do not see the same training state there; machines that train "
         "together need the same code, parameters and data, and must share this folder",
-    ):
+    )
+    if state is not None:
         try:
             run.load_state_dict(state)
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             if line := out_of_memory(error):
                 raise line from None
             raise InputError(f"{checkpoint.path}: not a state of this run; remove it to start again") from None
-        del state  # it is as large as network and optimizer together
+    del state  # it is as large as network and optimizer together
     for epoch, scores in enumerate(run.history, start=1):
         log(epoch, scores)
     states = States(run, checkpoint)
@@ -89,7 +91,11 @@ def fit(
                 return validate(network, dataset, runtime, between_steps)
 
             if epochs == 0:
-                log(0, run.scores(validated(train), validated(validation)))
+                scores = run.scores(validated(train), validated(validation))
+                for split in ("train", "validation"):
+                    if not math.isfinite(scores[f"{split}/loss"]):
+                        raise run.overflow(f"epoch 0, {split}", scores[f"{split}/loss"])
+                log(0, scores)
             for epoch in range(len(run.history) + 1, epochs + 1):
                 done, started = run.meter.images, time.monotonic()
                 train_epoch(run, train, progress, between_steps)
@@ -102,11 +108,21 @@ def fit(
                 progress.epoch(epoch, scores, rate)
                 between_steps()
     except KeyboardInterrupt:
+        if len(run.history) == epochs and states.kept != run.position():  # after the last look at requests to stop
+            states.save()
         kept = f"{states.kept} (of {counted(epochs, 'epoch')})"
         raise KeyboardInterrupt(f"{name}: stopped; kept: {kept}; give the same command again to continue") from None
     finally:
         progress.close()
     return states
+
+
+def progress_of(state: dict[str, Any] | None) -> object:
+    """What tells the states of one run apart; None: there is no state, or it is none of a run."""
+    try:
+        return state and (state["history"], state["meter"]["losses"].tolist())
+    except (AttributeError, KeyError, TypeError):
+        return None
 
 
 class States:

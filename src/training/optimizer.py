@@ -3,6 +3,7 @@
 import sys
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
@@ -31,9 +32,14 @@ class ScheduleParams(Section):
 def make_optimizer(network: nn.Module, params: OptimizerParams) -> Optimizer:
     """SGD with momentum, the paper's, or Adam. Weight decay is an L2 penalty on all weights and biases."""
     if params.name == "sgd":
-        return SGD(
+        optimizer = SGD(
             network.parameters(), params.lr, momentum=params.momentum, weight_decay=params.weight_decay, fused=True
         )
+        if params.momentum:
+            # PyTorch makes these buffers in the first step. If a gradient overflows there (fp16), they stay unset.
+            for weights in network.parameters():
+                optimizer.state[weights]["momentum_buffer"] = torch.zeros_like(weights)
+        return optimizer
     return Adam(network.parameters(), params.lr, eps=params.eps, weight_decay=params.weight_decay, fused=True)
 
 

@@ -31,7 +31,7 @@ class TrainingParams(Section):
     init: Init
     init_std: InitStd
     dropout: Dropout
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1, lt=2**31)]
     optimizer: OptimizerParams
     schedule: ScheduleParams
     runtime: RuntimeParams

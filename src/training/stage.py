@@ -45,25 +45,29 @@ def train_stage(
         train, validation = (dataset.load(path).to(runtime.device) for path in (paths.train, paths.validation))
         network = runtime.place(start(train.format))
         print(f"{name}: network {network.letter} on {runtime}")
-        with write_history(paths.results) as log:
-            states = fit(
-                network,
-                train,
-                validation,
-                epochs=epochs,
-                params=params,
-                runtime=runtime,
-                checkpoint=checkpoint,
-                log=log,
-                name=name,
-            )
-        if processes.is_first():
-            try:
+        states = None
+        try:
+            with write_history(paths.results) as log:
+                states = fit(
+                    network,
+                    train,
+                    validation,
+                    epochs=epochs,
+                    params=params,
+                    runtime=runtime,
+                    checkpoint=checkpoint,
+                    log=log,
+                    name=name,
+                )
+            if processes.is_first():
                 model_file.save(paths.model, model_file.Model(network, train.format))
-            except KeyboardInterrupt:
-                states.save()
-                kept = f"{name}: stopped; kept: {states.kept}; give the same command again to continue"
-                raise KeyboardInterrupt(kept) from None
+        except KeyboardInterrupt:
+            if states is None:  # `fit` has written the state
+                raise
+            states.save()
+            kept = f"{name}: stopped; kept: {states.kept}; give the same command again to continue"
+            raise KeyboardInterrupt(kept) from None
+        if processes.is_first():
             checkpoint.remove()
 
     launch.on_each_device(params.runtime.devices, work)

@@ -60,6 +60,7 @@ def test_the_preset_original_is_the_earlier_implementation(tmp_path: Path) -> No
         ("evaluate:", "#", "evaluate: missing; CHANGELOG.md says what to write"),
         ("batch_size: 256", "batch_size: 256\nzzz: 1", "zzz: unknown parameter; known: seed, dataset"),
         ("batch_size: 256", "batch_size: 0", "batch_size: 0: Input should be greater than or equal to 1"),
+        ("batch_size: 256", f"batch_size: {10**20}", f"batch_size: {10**20}: Input should be less than 2147483648"),
         ("batch_size: 256", "batch_size: 256.5", "batch_size: 256.5: Input should be a valid integer"),
         ("batch_size: 256", "batch_size: true", "batch_size: True: Input should be a valid integer"),
         ("batch_size: 256", "batch_size: 0256x", "batch_size: '0256x': Input should be a valid integer"),

@@ -64,6 +64,12 @@ def test_the_digest_of_the_file_is_part_of_the_parameters(tmp_path: Path) -> Non
     assert str(error.value) == f"params.yaml: train_vgg11.start_sha256: none: {path} has {sha256(path)}"
 
 
+@pytest.mark.parametrize("name", ["a\0b", "a" * 10_000])
+def test_a_name_that_no_file_has_is_one_line(name: str) -> None:
+    with pytest.raises(InputError, match=r"; train_vgg11\.start names this file$"):
+        start_from(Path(name), "none", network(0))
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"file: No such file or directory; train_vgg11\.start names this file$"):
         start_from(tmp_path / "file", "none", network(0))

@@ -80,7 +80,7 @@ def test_curves_of_all_seeds_in_one_colour_with_one_name(tables: None) -> None:
 
 
 def test_no_empty_panel_is_drawn(tables: None) -> None:
-    figure = figures.curves(PANELS | dict.fromkeys(("third", "fourth", "fifth"), ["a"]), ROWS)
+    figure = figures.curves(PANELS | {title: ["a"] for title in ("third", "fourth", "fifth")}, ROWS)
     assert [axes.axison for axes in figure.axes] == [True, True, True, True, True, False]
 
 

@@ -66,9 +66,15 @@ def test_an_experiment_without_a_test(repository: str) -> None:
     (row,) = table.record(untested, commit)[table.STUDY]
     assert (row["learned"], row["best_validation_accuracy"]) == ("no", "0.1000")
     assert [column for column in table.COLUMNS if "test" in column and row[column]] == ["evaluate.test"]
-    assert table.find_done([untested._replace(name="whole")]) == {"whole": commit}
+    table.write(RUN.name, {table.STUDY: [row]})
+    assert table.find_done([RUN]) == {}
     whole = experiment(RUN)
-    assert table.find_done([RUN, untested._replace(name="whole")]) == {RUN.name: whole, "whole": whole}
+    assert table.find_done([RUN, untested]) == {RUN.name: whole}
+    (row,) = table.record(untested, whole)[table.STUDY]
+    assert row["test_accuracy"] == "0.1000"
+    table.write(RUN.name, {table.STUDY: [row]})
+    git("update-ref", "-d", f"refs/exps/{repository[:2]}/{repository[2:]}/{RUN.name}")
+    assert table.find_done([RUN, untested._replace(name="tiny-twin-0")]) == {RUN.name: "", "tiny-twin-0": ""}
 
 
 def test_a_stage_that_did_not_run_with_the_parameters_is_not_done(repository: str) -> None:
@@ -88,7 +94,7 @@ def test_numbers_are_compared_and_not_their_text(repository: str, text: str) -> 
     for setting in ("1e-05", "0.00001", "1e-5"):
         run = make_run(RUN.name, {"optimizer.lr": setting})
         assert table.find_done([run]) == {RUN.name: commit}
-        table.write(run.name, {table.STUDY: [table.new_row(run)]})
+        table.write(run.name, {table.STUDY: [table.new_row(run, test_accuracy="0.1")]})
     git("update-ref", "-d", f"refs/exps/{repository[:2]}/{repository[2:]}/e")
     assert table.find_done([run]) == {RUN.name: ""}
     assert table.find_done([make_run(RUN.name, {"optimizer.lr": "1.1e-05"})]) == {}

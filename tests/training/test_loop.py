@@ -70,6 +70,30 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
     assert not run.checkpoint.path.exists()
 
 
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_the_loss_of_an_untrained_network_must_be_finite(tmp_path: Path, split: str) -> None:
+    run = Run(tmp_path, epochs=0)
+    images = getattr(run, split)
+    setattr(run, split, replace(images, format=replace(images.format, mean=(math.nan, 0.0, 0.0))))
+    with pytest.raises(InputError, match=f"^epoch 0, {split}: the loss is nan"):
+        run()
+    assert run.log == {}
+
+
+@pytest.mark.parametrize(
+    "state", [[], {}, "text", torch.zeros(3), {"history": []}, {"history": [], "meter": {}}], ids=str
+)
+def test_a_state_of_another_kind_is_one_line(tmp_path: Path, state: object) -> None:
+    run = Run(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run(stop_after=1)
+    torch.save(state, run.checkpoint.path)
+    with pytest.raises(
+        InputError, match=r"state\.pt: not a (training state|state of this run).*; remove it to start again$"
+    ):
+        Run(tmp_path)()
+
+
 @pytest.mark.parametrize(
     ("split", "done", "message"),
     [

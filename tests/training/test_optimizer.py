@@ -24,6 +24,24 @@ def test_sgd_is_the_papers_update() -> None:
         assert layer.weight.item() == pytest.approx(w, rel=1e-5)
 
 
+@pytest.mark.parametrize("changes", [SGD, {}], ids=["sgd", "adam"])
+def test_an_overflow_in_the_first_step_is_skipped(changes: dict[str, object]) -> None:
+    """As in fp16: the scaler skips the step, and the next ones are those of a run without it."""
+    weights = []
+    for factors in ([1.0, 1.0], [float("inf"), 1.0, 1.0]):
+        torch.manual_seed(0)
+        layer = nn.Linear(100, 1)
+        optimizer = make_optimizer(layer, PARAMS.optimizer.model_copy(update=changes))
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        for factor in factors:
+            optimizer.zero_grad()
+            scaler.scale(layer(torch.ones(1, 100)).sum() * factor).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        weights.append(layer.weight.detach())
+    assert torch.equal(*weights)
+
+
 def test_adams_eps_reaches_the_update() -> None:
     """The first step of Adam is lr * g / (|g| + eps): with g = eps it is half of lr."""
     layer = nn.Linear(1, 1, bias=False)

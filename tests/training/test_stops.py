@@ -1,5 +1,6 @@
 """A run that is stopped, in whatever way and at whatever moment, goes on to the same weights."""
 
+import argparse
 import signal
 import time
 from pathlib import Path
@@ -7,13 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from dvclive.live import Live
 from torch import Tensor
 
-from src.training import loop, run
+from src.images import dataset
+from src.networks import model_file
+from src.training import loop, run, stage
 from src.training.checkpoint import Checkpoint
 from src.training.meter import count_hits
 from src.training.run import TrainingParams, counted
-from tests.conftest import PARAMS
+from src.training.stopping import StopRequest
+from tests.conftest import PARAMS, coloured_squares
 from tests.training.runs import CPU, PLATEAU, SGD, Run, equal, save_always, small_network, with_
 
 
@@ -83,6 +88,47 @@ def test_a_signal_stops_after_the_step_and_keeps_all_of_it(
     assert equal(Run(tmp_path / "stopped")(), whole)
     assert steps == 4 * 7
     signal.signal(number, before)
+
+
+def test_a_signal_after_the_last_step_keeps_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the last moment in which a signal is a request to stop."""
+    whole = Run(tmp_path / "whole")()
+    leave = StopRequest.__exit__
+
+    def signal_and_leave(stop: StopRequest, *arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        leave(stop, *arguments)
+
+    monkeypatch.setattr(StopRequest, "__exit__", signal_and_leave)
+    with pytest.raises(KeyboardInterrupt, match=r"kept: 4 epochs \(of 4 epochs\)"):
+        Run(tmp_path / "stopped")()
+    monkeypatch.undo()
+    monkeypatch.setattr(run.Run, "step", None)  # none is left
+    assert equal(Run(tmp_path / "stopped")(), whole)
+
+
+@pytest.mark.parametrize("place", [(Live, "end"), (model_file, "save")], ids=["history", "model"])
+def test_a_stop_while_the_outputs_are_written_keeps_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[object, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("train", "validation", "model", "results")
+    paths = argparse.Namespace(**{name: tmp_path / f"{name}.safetensors" for name in names})
+    for seed, path in enumerate((paths.train, paths.validation)):
+        dataset.save(path, coloured_squares(10, seed=seed))
+
+    def train() -> None:
+        stage.train_stage("train", paths, PARAMS, epochs=1, start=lambda format_: PARAMS.build("A", format_))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*place, lambda *_arguments: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt, match=r"^train: stopped; kept: 1 epoch; give the same command"):
+            train()
+    assert not paths.model.exists()
+    monkeypatch.setattr(run.Run, "step", None)  # none is left
+    train()
+    assert paths.model.exists()
+    assert not list((tmp_path / ".checkpoints").rglob("state.pt"))
 
 
 def test_a_stop_in_validation_is_soon_and_keeps_the_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
