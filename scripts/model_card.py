@@ -78,7 +78,7 @@ def main() -> None:
         raise InputError(f"{error.filename}: not found; run `dvc repro`") from None
     except (ValueError, LookupError, TypeError, yaml.YAMLError) as error:
         raise InputError(f"results of another version, or damaged ({error!r})".replace("\n", " ")) from None
-    write_text(PAGE, text)
+    write_text(PAGE, f"{text}\n")
     print(PAGE)
 
 

@@ -118,3 +118,8 @@ def test_dvc_finds_python_without_activation(tmp_path: Path) -> None:
     nested = f"import subprocess; subprocess.run(['python', '-c', {ask!r}], check=True)"
     result = subprocess.run([str(python), "-c", nested], env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=True)
     assert result.stdout.decode().split() == [str(python), "1"]
+
+
+def test_pages_end_with_one_line_end() -> None:
+    for path in [*Path().glob("*.md"), *Path("docs").rglob("*.md")]:
+        assert re.search(r"\S\n\Z", path.read_text(encoding="utf-8")), path

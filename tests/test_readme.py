@@ -16,6 +16,7 @@ COMMANDS = {
     "make demo": EXPERIMENT,
     "make repro": f"{PIPELINE}test_another_clone_comes_to_the_same_bytes",
     "make PYTHON=python3.12 setup": "not run here: CI sets up with this Python",
+    "make setup": "not run here: CI sets up before the tests",
     "make test": "not run here: it is this test run",
     "make experiment PRESET=presets/original": "tests/test_presets.py::test_every_preset_runs_from_end_to_end",
     "make experiment PRESET=presets/paper": "tests/test_presets.py::test_every_preset_runs_from_end_to_end",
