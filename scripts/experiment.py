@@ -166,6 +166,7 @@ def experiments() -> list[Experiment]:
 
 
 def read_experiment(commit: str) -> Experiment:
+    """The experiment of a commit, from its params.yaml and dvc.lock."""
     values = parameters(git("cat-file", "blob", f"{commit}:./params.yaml"))
     lock = yaml.safe_load(git("cat-file", "blob", f"{commit}:./dvc.lock"))["stages"]
     return Experiment(commit, values, current_stages(lock, values))

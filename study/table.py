@@ -69,8 +69,12 @@ def is_tested(row: Row) -> bool:
 
 
 def find_done(wanted: list[Run]) -> dict[str, str]:
-    """By name of each finished run: the newest commit with its parameters, or "" where only study.csv has the run."""
-    rows, kept, found = read(STUDY), experiments(), dict[str, str]()
+    """By name of each finished run: the newest commit with its parameters, or "" where only study.csv has the run.
+
+    A commit with a test goes before newer ones without.
+    """
+    rows, found = read(STUDY), dict[str, str]()
+    kept = sorted(experiments(), key=lambda experiment: "evaluate" in experiment.stages)  # those with a test last
     for run in wanted:
         if any(is_of(row, run) and ("evaluate" not in run.stages or is_tested(row)) for row in rows):
             found[run.name] = ""

@@ -69,6 +69,7 @@ def test_an_experiment_without_a_test(repository: str) -> None:
     table.write(RUN.name, {table.STUDY: [row]})
     assert table.find_done([RUN]) == {}
     whole = experiment(RUN)
+    keep_experiment("untested-again", results() | files)
     assert table.find_done([RUN, untested]) == {RUN.name: whole}
     (row,) = table.record(untested, whole)[table.STUDY]
     assert row["test_accuracy"] == "0.1000"
