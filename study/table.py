@@ -76,11 +76,14 @@ def find_done(wanted: list[Run]) -> dict[str, str]:
     rows, found = read(STUDY), dict[str, str]()
     kept = sorted(experiments(), key=lambda experiment: "evaluate" in experiment.stages)  # those with a test last
     for run in wanted:
-        if any(is_of(row, run) and ("evaluate" not in run.stages or is_tested(row)) for row in rows):
+        mine = [row for row in rows if is_of(row, run)]
+        tested = any(map(is_tested, mine))
+        if tested or (mine and "evaluate" not in run.stages):
             found[run.name] = ""
+        stages = {*run.stages, "evaluate"} if tested else run.stages  # nothing takes away the scores of a test
         for experiment in kept:
             same = all(experiment.parameters.get(key) == value for key, value in run.parameters.items())
-            if same and experiment.stages.issuperset(run.stages):
+            if same and experiment.stages.issuperset(stages):
                 found[run.name] = experiment.commit
     return found
 
