@@ -20,9 +20,11 @@ from tests.project import ROOT
 
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 NETWORKS = {"vgg13": ("A", "B"), "vgg16-1x1": ("A", "C"), "vgg19": ("A", "E"), "lrn": ("A-LRN", "D")}
-"""The other presets have images of 224 pixels and take a minute, or differ from the defaults in numbers only."""
+FAST = ("vgg19", "lrn")
+"""The others have images of 224 pixels and take a minute, differ from the defaults in numbers only, or have networks
+between those of these two. `make test-all` runs them."""
 PRESETS = [
-    pytest.param(path.name, marks=[] if path.name in NETWORKS else [pytest.mark.slow])
+    pytest.param(path.name, marks=[] if path.name in FAST else [pytest.mark.slow])
     for path in sorted((ROOT / "presets").iterdir())
 ]
 FEW = ["dataset.name=digits", "preprocess.validation=10", "preprocess.fraction=0.1", "batch_size=2"]
