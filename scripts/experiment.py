@@ -25,10 +25,11 @@ from dvc.utils.hydra import to_hydra_overrides
 from hydra.errors import OverrideParseException
 
 from scripts import markdown, results
-from scripts.parameters import flat, parameters, plain
+from scripts.parameters import parameters, plain
 from scripts.workspace import copy_of_project, git, head, without_repository
 from src.base import cli
 from src.base.errors import InputError
+from src.base.params import flat
 
 RUN_DVC = "; ".join(
     (  # DVC ends when this process is killed, and with it the stages
@@ -165,6 +166,7 @@ def experiments() -> list[Experiment]:
     return [read_experiment(commit) for commit in commits if git("ls-tree", commit, *files).count(b"\n") == len(files)]
 
 
+@cache  # a commit does not change
 def read_experiment(commit: str) -> Experiment:
     """The experiment of a commit, from its params.yaml and dvc.lock."""
     values = parameters(git("cat-file", "blob", f"{commit}:./params.yaml"))

@@ -68,7 +68,8 @@ Guessing gives an accuracy of {chance:.4f}. n = 1: one run with seed {seed}.
   has one of the classes.
 - Any picture is reduced to 32 x 32 pixels first. Objects that are small in a picture are lost.
 - The defaults train for about an hour on two CPU cores. The models are far from what the networks can reach.
-- Only one run was made, so the spread between seeds is unknown."""
+- Only one run was made, so the spread between seeds is unknown.
+"""
 
 
 def main() -> None:
@@ -78,7 +79,7 @@ def main() -> None:
         raise InputError(f"{error.filename}: not found; run `dvc repro`") from None
     except (ValueError, LookupError, TypeError, yaml.YAMLError) as error:
         raise InputError(f"results of another version, or damaged ({error!r})".replace("\n", " ")) from None
-    write_text(PAGE, f"{text}\n")
+    write_text(PAGE, text)
     print(PAGE)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 from src.base.errors import InputError
+from src.base.params import flat
 
 
 def parameters(text: bytes) -> dict[str, float | str]:
@@ -26,14 +27,6 @@ def by_dotted_key(text: bytes) -> dict[str, Any]:
         return flat(yaml.safe_load(text))
     except (yaml.YAMLError, AttributeError) as error:  # no YAML, or no `key: value` lines
         raise InputError(f"params.yaml: not valid: {' '.join(str(error).split())}") from None
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of nested dictionaries by dotted key."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return found
 
 
 def plain(value: object) -> float | str:

@@ -6,6 +6,7 @@ change this file, on which every stage depends. A stage lists the sections that 
 
 import difflib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -171,3 +172,11 @@ def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str
 def _hint(key: str, known: list[str] | tuple[str, ...]) -> str:
     close = difflib.get_close_matches(key, known, n=1)
     return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested dictionaries by dotted key, such as `optimizer.lr`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found

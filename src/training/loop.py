@@ -93,16 +93,14 @@ def fit(
             if epochs == 0:
                 scores = run.scores(validated(train), validated(validation))
                 for split in ("train", "validation"):
-                    if not math.isfinite(scores[f"{split}/loss"]):
-                        raise run.overflow(f"epoch 0, {split}", scores[f"{split}/loss"])
+                    check_loss(run, f"epoch 0, {split}", scores[f"{split}/loss"])
                 log(0, scores)
             for epoch in range(len(run.history) + 1, epochs + 1):
                 done, started = run.meter.images, time.monotonic()
                 train_epoch(run, train, progress, between_steps)
                 rate = (len(train) - done) / (time.monotonic() - started)
                 scores = run.scores(run.meter.result(), validated(validation))
-                if not math.isfinite(scores["validation/loss"]):
-                    raise run.overflow(f"epoch {epoch}, validation", scores["validation/loss"])
+                check_loss(run, f"epoch {epoch}, validation", scores["validation/loss"])
                 run.end_epoch(scores)
                 log(epoch, scores)
                 progress.epoch(epoch, scores, rate)
@@ -168,6 +166,12 @@ def train_epoch(run: Run, dataset: Dataset, progress: Progress, between_steps: C
             progress.step(epoch, run.meter.images, check_losses(run))
         between_steps()
     progress.step(epoch, run.meter.images, check_losses(run))
+
+
+def check_loss(run: Run, where: str, loss: float) -> None:
+    """A loss that is not finite is an `InputError`."""
+    if not math.isfinite(loss):
+        raise run.overflow(where, loss)
 
 
 def check_losses(run: Run) -> float:

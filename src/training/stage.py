@@ -1,10 +1,10 @@
 """What both training stages do: load the splits, train a network with checkpoints, write the model and the scores."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from src.base.params import flat
 from src.compute import launch, processes
 from src.compute.runtime import start_runtime
 from src.images import dataset
@@ -71,11 +71,3 @@ def train_stage(
             checkpoint.remove()
 
     launch.on_each_device(params.runtime.devices, work)
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """Nested parameters by dotted key."""
-    found: dict[str, object] = {}
-    for key, value in values.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return found

@@ -12,7 +12,7 @@ from tests.defaults import DEFAULTS
 
 
 def test_the_card_is_that_of_the_recorded_results() -> None:
-    assert model_card.PAGE.read_text(encoding="utf-8") == f"{model_card.card()}\n"
+    assert model_card.PAGE.read_text(encoding="utf-8") == model_card.card()
 
 
 def test_the_numbers_are_those_of_the_results() -> None:
