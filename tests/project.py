@@ -72,9 +72,9 @@ class Project:
         self.run("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", message)
 
     def set(self, key: str, value: str) -> None:
-        """Change a top-level value of params.yaml, and nothing else in its line."""
+        """Change the one value of params.yaml with this name, and nothing else in its line."""
         path = self.folder / "params.yaml"
-        text, changes = re.subn(rf"(?m)^{key}: \S+", f"{key}: {value}", path.read_text(encoding="utf-8"))
+        text, changes = re.subn(rf"(?m)^( *{key}): \S+", rf"\1: {value}", path.read_text(encoding="utf-8"))
         assert changes == 1
         path.write_text(text, encoding="utf-8")
 

@@ -71,17 +71,19 @@ def test_another_clone_comes_to_the_same_bytes(project: Project, tmp_path: Path)
 
 
 def test_going_back_restores_instead_of_training_again(project: Project) -> None:
-    """Contract 3: parameters A, then B, then A again: init normal, none, normal."""
+    """Contract 3: parameters A, then B, then A again."""
     results = project.results()
-    project.set("init", "none")
-    assert "train_vgg11 epoch 2/2" in project.dvc("repro")
-    assert project.metrics("train_vgg11/metrics") != json.loads(results["train_vgg11/metrics.json"])
+    project.set("transfer", "none")
+    output = project.dvc("repro")
+    assert "train_vgg16 epoch 1/1" in output
+    assert "train_vgg11 epoch" not in output
+    assert project.metrics("train_vgg16/metrics") != json.loads(results["train_vgg16/metrics.json"])
     diff = project.dvc("metrics", "diff")
     assert re.search("evaluate/vgg16.json +loss", diff)
     assert max(map(len, project.dvc("metrics", "show").splitlines())) <= 80  # it fits a terminal
-    assert "init" in project.dvc("params", "diff")
+    assert "train_vgg16.transfer" in project.dvc("params", "diff")
     project.dvc("plots", "diff", "--out", "dvc_plots")
-    project.set("init", "normal")
+    project.set("transfer", "paper")
     output = project.dvc("repro")
     assert "epoch" not in output
     assert project.results() == results

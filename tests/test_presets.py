@@ -19,14 +19,16 @@ from tests.defaults import DEFAULTS
 from tests.project import ROOT
 
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-NETWORKS = {"vgg13": ("A", "B"), "vgg16-1x1": ("A", "C"), "vgg19": ("A", "E"), "lrn": ("A-LRN", "D")}
-FAST = ("vgg19", "lrn")
-"""The others have images of 224 pixels and take a minute, differ from the defaults in numbers only, or have networks
-between those of these two. `make test-all` runs them."""
-PRESETS = [
-    pytest.param(path.name, marks=[] if path.name in FAST else [pytest.mark.slow])
-    for path in sorted((ROOT / "presets").iterdir())
-]
+TOGETHER = "lrn vgg19"
+"""Two presets at once, for `make test`. `make test-all` runs each one alone; those with 224 pixels take a minute."""
+NETWORKS = {
+    "vgg13": ("A", "B"),
+    "vgg16-1x1": ("A", "C"),
+    "vgg19": ("A", "E"),
+    "lrn": ("A-LRN", "D"),
+    TOGETHER: ("A-LRN", "E"),
+}
+PRESETS = [pytest.param(path.name, marks=pytest.mark.slow) for path in sorted((ROOT / "presets").iterdir())]
 FEW = ["dataset.name=digits", "preprocess.validation=10", "preprocess.fraction=0.1", "batch_size=2"]
 FEW += ["train_vgg11.epochs=1", "train_vgg16.epochs=1"]
 
@@ -61,13 +63,13 @@ def run(monkeypatch: pytest.MonkeyPatch, *settings: str) -> None:
         import_module(f"stages.{stage}").main()
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_runs_from_end_to_end(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(monkeypatch, *read_preset(ROOT / "presets" / preset), *FEW)
+@pytest.mark.parametrize("presets", [TOGETHER, *PRESETS])
+def test_every_preset_runs_from_end_to_end(presets: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch, *(line for name in presets.split() for line in read_preset(ROOT / "presets" / name)), *FEW)
     for name in ("vgg11", "vgg16", "fusion"):
         assert json.loads(Path(f"results/evaluate/{name}.json").read_bytes())["loss"] > 0
     models = [model_file.load(Path("models", f"{name}.safetensors")) for name in ("vgg11", "vgg16")]
-    assert tuple(model.network.letter for model in models) == NETWORKS.get(preset, ("A", "D"))
+    assert tuple(model.network.letter for model in models) == NETWORKS.get(presets, ("A", "D"))
 
 
 @pytest.mark.parametrize(

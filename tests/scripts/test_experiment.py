@@ -129,7 +129,8 @@ def test_ctrl_c_again_does_not_wait(tmp_path: Path, captured: bool) -> None:
             os.killpg(process.pid, signal.SIGINT)
             time.sleep(0.2)
         assert process.communicate()[1] == "stopped by SIGINT\n"
-    assert process.returncode == 130
+    # Where Python was already ending, Ctrl-C kills it. A shell says 130 then, too.
+    assert process.returncode in (130, -signal.SIGINT)
     assert time.monotonic() - started < 30  # DVC would take 60
 
 
