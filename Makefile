@@ -60,7 +60,7 @@ repro: $(READY) ## the pipeline with the values of params.yaml: CIFAR-10 at 32 p
 
 experiment: $(READY) ## a preset as a DVC experiment, results in experiments/: make experiment PRESET=presets/paper
 	$(if $(PRESET),,$(error which one? make experiment PRESET=presets/paper; there are: $(wildcard presets/*)))
-	python -m scripts.experiment '$(PRESET)' 'experiments/$(notdir $(PRESET))'
+	python -m scripts.experiment '$(PRESET)'
 
 GRID ?= study/grid.yaml
 SCALE ?= presets/study-cpu

@@ -21,11 +21,9 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import yaml
-from dvc.utils.hydra import to_hydra_overrides
-from hydra.errors import OverrideParseException
 
 from scripts import markdown, results
-from scripts.parameters import parameters, plain
+from scripts.parameters import parameters, plain, read_preset
 from scripts.workspace import copy_of_project, git, head, without_repository
 from src.base import cli
 from src.base.errors import InputError
@@ -47,15 +45,21 @@ RUN_DVC = "; ".join(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", type=Path, help="a file of key=value lines")
-    parser.add_argument("folder", type=Path, help="where the results go, in place of earlier results")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        help="where the results go, in place of earlier results; default: experiments/ and the name of the preset",
+    )
     arguments = parser.parse_args()
     name, settings = arguments.preset.name, read_preset(arguments.preset)
+    folder = arguments.folder or Path("experiments", name)
     head()  # before any work
-    check_folder(arguments.folder)
-    run_experiment(name, settings, results_in=arguments.folder)
-    print(f"\n{table(arguments.folder / 'evaluate')}\n")
-    print(f"Pictures, curves and reports: {arguments.folder}/ (start with {arguments.folder}/evaluate/curves.png).")
-    print(f"To use VGG16: make predict MODEL={arguments.folder}/models/vgg16.safetensors IMAGES='a picture'")
+    check_folder(folder)
+    run_experiment(name, settings, results_in=folder)
+    print(f"\n{table(folder / 'evaluate')}\n")
+    print(f"Pictures, curves and reports: {folder}/ (start with {folder}/evaluate/curves.png).")
+    print(f"To use VGG16: make predict MODEL={folder}/models/vgg16.safetensors IMAGES='a picture'")
     print(f"The workspace is as it was. The experiment is kept as `{name}`: dvc exp show, dvc exp apply {name}.")
 
 
@@ -119,33 +123,6 @@ def check_folder(folder: Path) -> None:
     above = next(path for path in paths if path.exists() or path.is_symlink())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise InputError(f"{above}: no folder can be made here; name another one")
-
-
-def read_preset(path: Path) -> list[str]:
-    """The `key=value` lines of a preset.
-
-    Raises:
-        InputError: the file is missing or has a line that is neither a setting for DVC nor a comment.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: no such preset; there are: {' '.join(map(str, sorted(path.parent.glob('*'))))}"
-        ) from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text in UTF-8; a preset has one key=value a line") from None
-    settings = [line for line in lines if line and not line.startswith("#")]
-    for setting in settings:
-        if "=" not in setting or " " in setting:
-            raise InputError(f"{path}: {setting!r}: expected key=value")
-        try:
-            several = to_hydra_overrides([setting])[0].is_sweep_override()
-        except OverrideParseException:
-            raise InputError(f"{path}: {setting!r}: DVC cannot read it; put the value in quotes: key='value'") from None
-        if several:
-            raise InputError(f"{path}: {setting!r}: expected one value; a list has brackets: key=[1,2]")
-    return settings
 
 
 class Experiment(NamedTuple):

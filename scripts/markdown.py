@@ -18,10 +18,22 @@ def insert(path: Path, name: str, text: str) -> None:
     """Replace the text between the comments `<!-- name -->` and `<!-- /name -->` of a file.
 
     Raises:
-        InputError: the file has no such comments.
+        InputError: as in `find`.
     """
-    page = path.read_text(encoding="utf-8")
-    pattern = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
-    if not pattern.search(page):
-        raise InputError(f"{path}: has no place for `{name}`: <!-- {name} --> and <!-- /{name} -->, a line each")
-    write_text(path, pattern.sub(lambda _: f"\n{text}\n\n", page))
+    page, place = find(path, name)
+    write_text(path, f"{page[: place.start()]}\n{text}\n\n{page[place.end() :]}")
+
+
+def find(path: Path, name: str) -> tuple[str, re.Match[str]]:
+    """The text of a file, and the place in it between the comments `<!-- name -->` and `<!-- /name -->`.
+
+    Raises:
+        InputError: the file does not exist, or has no such comments.
+    """
+    try:
+        page = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such page") from None
+    if place := re.search(rf"(?<=<!-- {re.escape(name)} -->\n).*?(?=<!-- /{re.escape(name)} -->)", page, re.DOTALL):
+        return page, place
+    raise InputError(f"{path}: has no place for `{name}`: <!-- {name} --> and <!-- /{name} -->, a line each")

@@ -78,7 +78,7 @@ def run_missing(grid: Grid, wanted: list[Run]) -> None:
 
 
 def check(wanted: list[Run]) -> None:
-    """Find out before any work whether the stages allow the parameters of all runs, such as the names of networks."""
+    """Find out before any work whether the stages allow all parameters, and whether DVC writes them like the grid."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "params.yaml")
         for run in {run.cell: run for run in wanted}.values():
@@ -87,6 +87,9 @@ def check(wanted: list[Run]) -> None:
                 apply_overrides(path, [f"{key}={value}" for key, value in run.settings.items()])
                 for stage in STAGES:
                     params.load(stage.Params, path)
+                for key, value in parameters(path.read_bytes()).items():
+                    if run.parameters[key] != value:
+                        raise InputError(f"{key}={run.settings[key]}: DVC writes {value}; write it like that")
             except (DvcException, InputError) as error:
                 raise InputError(f"cell {run.cell}: {str(error).replace(str(path), 'params.yaml')}") from None
 
@@ -124,8 +127,10 @@ def listing(grid: Grid, wanted: list[Run]) -> str:
 
 
 def outcome(run: Run) -> str:
-    """What study.csv says of a run; empty when the run is not collected yet."""
-    row = {row["name"]: row for row in table.read(table.STUDY)}.get(run.name, table.new_row(run))
+    """What study.csv says of a run."""
+    row = {row["name"]: row for row in table.read(table.STUDY)}.get(run.name)
+    if row is None:
+        return "its row is made by the next `make study`"
     text = "best validation accuracy {best_validation_accuracy}, learned: {learned}, predicted: {predicted}"
     return row["error"] or text.format_map(row)
 

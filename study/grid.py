@@ -3,23 +3,28 @@
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import yaml
 from pydantic import Field, ValidationError
 
-from scripts.experiment import read_preset
-from scripts.parameters import plain
+from scripts.parameters import plain, read_preset, repeated
 from src.base.errors import InputError
-from src.base.params import Section, Seed
+from src.base.params import Section, Seed, read_yaml
 
-VARIED = (  # the keys of params.yaml that cells, scales and seeds set
-    *("seed", "init", "init_std", "image.resize", "image.crop", "image.pixel_scale"),
+VARIED = (
+    *("seed", "dataset.name", "init", "init_std", "dropout", "image.resize", "image.crop", "image.pixel_scale"),
     *("augment.random_crop", "augment.flip", "augment.colour_shift"),
     *("preprocess.validation", "preprocess.fraction", "batch_size"),
     *("optimizer.name", "optimizer.lr", "optimizer.momentum", "optimizer.weight_decay", "optimizer.eps"),
     *("schedule.name", "schedule.patience", "train_vgg11.network", "train_vgg11.epochs"),
-    *("train_vgg16.network", "train_vgg16.epochs", "train_vgg16.transfer"),
+    *(
+        "train_vgg11.start",
+        "train_vgg11.start_sha256",
+        "train_vgg16.network",
+        "train_vgg16.epochs",
+        "train_vgg16.transfer",
+    ),
     *("evaluate.test", "evaluate.scales", "evaluate.flip", "runtime.precision"),
 )
+"""The keys of params.yaml that cells may set, and that make two runs different. All others are of `runtime`."""
 
 
 class Round(Section):
@@ -37,8 +42,11 @@ class Table(Section):
     columns: list[str]  # of study.csv
 
 
+Name = Annotated[str, Field(pattern=r"^[\w.+-]+$")]
+
+
 class Grid(Section):
-    cells: dict[str, Annotated[str, Field(pattern=rf"^(({'|'.join(VARIED)})=\S+( +|$))*$")]]
+    cells: dict[Name, Annotated[str, Field(pattern=rf"^(({'|'.join(VARIED)})=\S+( +|$))*$")]]
     rounds: list[Round]
     panels: Annotated[dict[str, list[str]], Field(min_length=1)]
     table: Table | None = None
@@ -63,12 +71,15 @@ class Run(NamedTuple):
 def read(path: Path) -> Grid:
     """Read the grid. A file that is no grid, or names a cell that it does not have, is an `InputError`."""
     try:
-        grid = Grid.model_validate(yaml.safe_load(path.read_bytes()))
-    except (FileNotFoundError, yaml.YAMLError, ValidationError) as error:
+        grid = Grid.model_validate(read_yaml(path))
+    except ValidationError as error:
         raise InputError(f"{path}: not a grid: {' '.join(str(error).split())}") from None
     named = {cell for cells in [*(each.cells for each in grid.rounds), *grid.panels.values()] for cell in cells}
     if unknown := sorted(named - grid.cells.keys()):
         raise InputError(f"{path}: no such cell: {', '.join(unknown)}")
+    for cell, settings in grid.cells.items():
+        if twice := repeated(setting.partition("=")[0] for setting in settings.split()):
+            raise InputError(f"{path}: cell {cell}: {twice}: twice; keep one")
     return grid
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scripts import markdown, workspace
 from scripts.experiment import experiments, read_experiment, unpack
-from scripts.parameters import plain
+from scripts.parameters import plain, repeated
 from scripts.results import TESTED
 from src.base.errors import InputError
 from src.base.files import write_csv
@@ -43,19 +43,43 @@ Row = dict[str, str]
 
 
 def check(grid: Grid, wanted: list[Run]) -> None:
-    """Check that study.csv has the columns that the grid shows, and no other run with the name of a wanted one.
+    """Check that the tables are whole, that they can be shown, and that no other run has the name of a wanted one.
 
     Raises:
         InputError: it is not so.
     """
     if unknown := [column for column in (grid.table.columns if grid.table else ()) if column not in MEASURED]:
         raise InputError(f"the grid's table: {', '.join(unknown)}: no such column; there are: {', '.join(MEASURED)}")
+    if grid.table:
+        markdown.find(Path(grid.table.page), grid.table.place)
+    for path, columns in (
+        (STUDY, ["name"]),
+        (CURVES, ["name", "network", "epoch"]),
+        (LAYERS, ["name", "network", "layer"]),
+    ):
+        check_table(path, columns)
     rows = {row["name"]: row for row in read(STUDY)}
     for run in wanted:
         if run.name in rows and not is_of(rows[run.name], run):
             raise InputError(
                 f"{run.name}: {STUDY} has a run of this name with other parameters; rename the cell, or remove the row"
             )
+
+
+def check_table(path: Path, columns: list[str]) -> None:
+    """Check that a table is whole, and that no two of its rows are equal in these columns, as after a merge.
+
+    Raises:
+        InputError: it is not so.
+    """
+    rows = read(path)
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise InputError(f"{path}: line {number}: {len(rows[0])} values expected; was there a conflict in a merge?")
+    if rows and (missing := {*(COLUMNS if path == STUDY else columns)} - rows[0].keys()):
+        raise InputError(f"{path}: has no column {', '.join(sorted(missing))}")
+    if twice := repeated(", ".join(row[column] for column in columns) for row in rows):
+        raise InputError(f"{path}: {twice}: twice; keep one")
 
 
 def is_of(row: Row, run: Run) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.experiment import read_preset
+from scripts.parameters import read_preset
 from src.networks import model_file
 from tests.project import ROOT, Project
 

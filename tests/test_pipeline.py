@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.experiment import read_preset
+from scripts.parameters import read_preset
 from src.networks import model_file
 from tests.project import Project
 

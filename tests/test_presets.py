@@ -11,7 +11,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
-from scripts.experiment import read_preset
+from scripts.parameters import read_preset
 from src.base.errors import InputError
 from src.download import records
 from src.networks import model_file

@@ -62,7 +62,7 @@ def load(model: type[S], path: Path = Path("params.yaml")) -> S:
         InputError: the file cannot be read, is not a YAML mapping, repeats or lacks a key, has an unknown key, or has a
             value that `model` does not allow. The message names the file, the key, the value and what is allowed.
     """
-    values = _read(path)
+    values = read_yaml(path)
     for key in values:
         if key not in KEYS:
             raise InputError(f"{path}: {key}: unknown parameter{_hint(key, KEYS)}")
@@ -135,7 +135,12 @@ for _kind in ("null", "str", "seq", "map", "timestamp"):
 _Loader.add_constructor(None, _Loader.refuse)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of `key: value` lines as DVC reads params.yaml.
+
+    Raises:
+        InputError: the file cannot be read, is not such a file, or repeats a key.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         if re.search("^%", text, re.MULTILINE):  # DVC would follow `%YAML 1.1`

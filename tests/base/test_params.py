@@ -7,7 +7,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
-from scripts.experiment import read_preset
+from scripts.parameters import read_preset
 from src.base.errors import InputError
 from src.base.params import KEYS, Part, Section, load
 from stages import evaluate, inspect_init, preprocess, train_vgg11, train_vgg16

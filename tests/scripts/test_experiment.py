@@ -1,7 +1,6 @@
 """Presets as arguments of an experiment; tests/test_pipeline.py runs one."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,49 +10,9 @@ from pathlib import Path
 import pytest
 
 from scripts import experiment
-from scripts.experiment import environment, read_preset, table
+from scripts.experiment import environment, table
 from scripts.parameters import parameters, plain
 from src.base.errors import InputError
-
-
-def test_settings_without_comments(tmp_path: Path) -> None:
-    path = tmp_path / "preset"
-    path.write_text("# why\n\ninit=none\n  optimizer.lr=1e-3 \n", encoding="utf-8")
-    assert read_preset(path) == ["init=none", "optimizer.lr=1e-3"]
-
-
-@pytest.mark.parametrize("line", ["init", "init: none", "init = none", "init=none # why"])
-def test_lines_that_are_no_setting(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "preset"
-    path.write_text(f"seed=1\n{line}\n", encoding="utf-8")
-    with pytest.raises(InputError, match="expected key=value"):
-        read_preset(path)
-
-
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [
-        *((f"init={value}", "DVC cannot read it; put the value in quotes") for value in ("é", "a=b", "!x", '"a', "[1")),
-        ("init=none,normal", r"expected one value; a list has brackets: key=\[1,2\]"),
-        ("a:b=1", "DVC cannot read it"),
-    ],
-)
-def test_settings_that_dvc_cannot_read(tmp_path: Path, line: str, problem: str) -> None:
-    path = tmp_path / "preset"
-    path.write_text(f"{line}\n", encoding="utf-8")
-    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: {re.escape(repr(line))}: {problem}"):
-        read_preset(path)
-
-
-def test_quoted_settings(tmp_path: Path) -> None:
-    path = tmp_path / "preset"
-    path.write_text("init='é=!x'\nsizes=[1,2]\n", encoding="utf-8")
-    assert read_preset(path) == ["init='é=!x'", "sizes=[1,2]"]
-
-
-def test_a_missing_preset_lists_the_others() -> None:
-    with pytest.raises(InputError, match=r"presets/none: no such preset; there are: presets/.*presets/demo "):
-        read_preset(Path("presets/none"))
 
 
 def test_scores_as_a_table(tmp_path: Path) -> None:
@@ -197,15 +156,3 @@ def test_names_that_git_does_not_allow(name: str, tmp_path: Path, monkeypatch: p
     with pytest.raises(InputError, match="git does not allow this name for an experiment; rename the preset"):
         experiment.run_experiment(name, [])
     assert list(Path(".dvc").iterdir()) == []
-
-
-@pytest.mark.parametrize("content", [b"seed=\xff", b"\xff\xfe\0s"])
-def test_a_preset_that_is_no_text(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "preset").write_bytes(content)
-    with pytest.raises(InputError, match="preset: not a text in UTF-8; a preset has one key=value a line"):
-        read_preset(tmp_path / "preset")
-
-
-def test_a_preset_from_windows(tmp_path: Path) -> None:
-    (tmp_path / "preset").write_bytes(b"\xef\xbb\xbfseed=1\r\ninit=none\r\n")
-    assert read_preset(tmp_path / "preset") == ["seed=1", "init=none"]

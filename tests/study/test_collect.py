@@ -67,3 +67,32 @@ def test_a_table_with_an_unknown_column_is_refused() -> None:
     wrong = Table(page="docs/own.md", place="ours", scale="tiny", columns=["test_accuracy", "test_f1", "init"])
     with pytest.raises(InputError, match=r"^the grid's table: test_f1, init: no such column; there are: vgg11_layers"):
         table.check(GRID.model_copy(update={"table": wrong}), [])
+
+
+def test_a_table_without_a_place_on_its_page_is_refused() -> None:
+    write({"docs/own.md": "<!-- ours -->\n<!-- /ours -->\n"})
+    place = Table(page="docs/own.md", place="ours", scale="tiny", columns=["test_accuracy"])
+    table.check(GRID.model_copy(update={"table": place}), [])
+    for change, message in (({"place": "mine"}, "has no place for `mine`"), ({"page": "docs/no.md"}, "no such page")):
+        grid = GRID.model_copy(update={"table": place.model_copy(update=change)})
+        with pytest.raises(InputError, match=rf"^docs/\w+\.md: {message}"):
+            table.check(grid, [])
+
+
+@pytest.mark.parametrize(("name", "line"), [("study.csv", 3), ("study/curves.csv", 6), ("study/layers.csv", 8)])
+def test_a_table_after_a_merge(name: str, line: int) -> None:
+    """Both sides kept, the conflict not solved, or a column that one side did not have."""
+    for run in WANTED[:2]:
+        experiment(run)
+    study.collect(GRID, WANTED[:2])
+    table.check(GRID, WANTED[:2])
+    path = Path("docs", name)
+    good = path.read_text(encoding="utf-8").splitlines()
+    for lines, message in (
+        ([*good, good[-1]], f"{good[-1].split(',')[0]}.*: twice; keep one"),
+        ([*good[: line - 1], "<<<<<<< HEAD", *good[line - 1 :]], rf"line {line}: .* was there a conflict in a merge\?"),
+        ([row.partition(",")[2] for row in good], "has no column name"),
+    ):
+        path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        with pytest.raises(InputError, match=rf"^docs/{name}: {message}"):
+            table.check(GRID, WANTED)

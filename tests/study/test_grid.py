@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.parameters import plain
 from src.base.errors import InputError
 from study.__main__ import check
 from study.grid import VARIED, Grid, Round, read, runs
@@ -28,8 +29,16 @@ def test_every_cell_of_a_grid_is_valid(grid: Grid, scale: Path) -> None:
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
 def test_a_grid_varies_what_it_says(grid: Grid) -> None:
     settings = [run.settings for scale in SCALES for run in runs(grid, scale, VALUES)]
-    assert {key for each in settings for key in each} <= set(VARIED) <= set(VALUES)
+    assert {key for each in settings for key in each} <= set(VARIED)
     assert {cell for round_ in grid.rounds for cell in round_.cells} == set(grid.cells)
+
+
+def test_a_row_of_the_study_has_every_parameter_that_changes_more_than_last_bits() -> None:
+    """Else a run with another value would count as done."""
+    last_bits = {
+        f"runtime.{key}" for key in ("device", "convolution", "deterministic", "compile", "devices", "threads")
+    }
+    assert set(VARIED) == set(VALUES) - last_bits
 
 
 @pytest.mark.parametrize(("grid", "scale"), EVERY)
@@ -59,13 +68,22 @@ def test_a_cell_overrides_the_scale(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cells: {a: init}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a .*should match .*seed\\|init\\|"),
-        ("cells: {a: dropout=0}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a .*input_value='dropout=0'"),
+        (
+            "cells: {a: init}\nrounds: []\npanels: {p: []}",
+            "not a grid: .*cells.a .*should match .*seed\\|dataset.name\\|",
+        ),
+        ("cells: {a: drop=0}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a .*input_value='drop=0'"),
+        ("cells: {a b: init=none}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a b.* should match"),
+        ("cells: {a|b: init=none}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a|b.* should match"),
+        ("cells: {a: init=none, b: '', a: init=normal}\nrounds: []\npanels: {p: []}", ".*key 'a' twice; keep one"),
+        ("cells: {}\nrounds: []\nrounds: []\npanels: {p: []}", ".*key 'rounds' twice; keep one"),
+        ("cells: {a: seed=1 init=none seed=2}\nrounds: []\npanels: {p: []}", "cell a: seed: twice; keep one$"),
         ("cells: {a: init=none seed}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a "),
         ("cells: {}\nrounds: [{question: q, seeds: [0], cells: [b]}]\npanels: {p: [c]}", "no such cell: b, c$"),
         ("cells: {}\nrounds: [{question: q, seeds: [-1], cells: [b]}]\npanels: {p: []}", "not a grid: .*seeds.0 "),
         ("cells: {}\nrounds: []\npanels: {}", "not a grid: .*panels "),
-        ("cells: [", "not a grid: "),
+        ("cells: [", "not valid YAML: "),
+        ("", "expected `key: value` lines"),
     ],
 )
 def test_what_is_no_grid(tmp_path: Path, text: str, message: str) -> None:
@@ -77,7 +95,7 @@ def test_what_is_no_grid(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_a_missing_grid_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"grid\.yaml: not a grid: .*No such file"):
+    with pytest.raises(InputError, match=r"grid\.yaml: not found"):
         read(tmp_path / "grid.yaml")
 
 
@@ -87,10 +105,14 @@ def test_a_missing_grid_is_named(tmp_path: Path) -> None:
         ("train_vgg16.network=F", "train_vgg16.network: 'F': Input should be 'A', "),
         ("image.resize=16", "image.resize: 16: expected a whole number from 32 to 1024"),
         ("evaluate.scales=[16]", r"evaluate.scales: \[16\]: expected auto or a list"),
+        ("train_vgg16.transfer='none'", "train_vgg16.transfer='none': DVC writes none"),
+        ("evaluate.scales=[32,+40]", r"evaluate.scales=\[32,\+40\]: DVC writes \[32,40\]"),
     ],
 )
 def test_what_the_stages_do_not_allow_is_found_before_any_work(setting: str, message: str, repository: str) -> None:
     key, value = setting.split("=")
     check([RUN])
-    with pytest.raises(InputError, match=f"^cell wrong: params.yaml: {message}"):
-        check([RUN, RUN._replace(cell="wrong", settings=RUN.settings | {key: value})])
+    settings, parameters = RUN.settings | {key: value}, RUN.parameters | {key: plain(value)}
+    wrong = RUN._replace(cell="wrong", settings=settings, parameters=parameters)
+    with pytest.raises(InputError, match=f"^cell wrong: (params.yaml: )?{message}"):
+        check([RUN, wrong])
