@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 
 from scripts import markdown
+from scripts.experiment import current_stages
+from scripts.parameters import parameters
 from scripts.results import TESTED
 from src.base import cli
 from src.base.errors import InputError
@@ -74,6 +76,9 @@ Guessing gives an accuracy of {chance:.4f}. n = 1: one run with seed {seed}.
 
 def main() -> None:
     try:
+        lock = yaml.safe_load(Path("dvc.lock").read_bytes())["stages"]
+        if "evaluate" not in current_stages(lock, parameters(Path("params.yaml").read_bytes())):
+            raise InputError("the results of the stage `evaluate` are of other parameters; run `dvc repro`")
         text = card()
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: not found; run `dvc repro`") from None

@@ -197,9 +197,10 @@ def scores(before: dict[tuple[str, str], Any], now: dict[tuple[str, str], Any], 
 
     def short(found: dict[tuple[str, str], Any], key: tuple[str, str]) -> str:
         value = found.get(key)
-        return f"{value:.4f}" if isinstance(value, float) else text(found, key)
+        return f"{value:.4f}" if isinstance(value, float) else escape(text(found, key))
 
-    keys = [(file, score) for file in SCORES for score in ("accuracy", "loss") if (file, score) in now]
+    both = before.keys() | now.keys()
+    keys = [(file, score) for file in SCORES for score in ("accuracy", "loss") if (file, score) in both]
     rows = [
         [f"{SCORES[key[0]]} {key[1]}", short(before, key), short(now, key), change(before, now, key)] for key in keys
     ]

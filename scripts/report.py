@@ -22,7 +22,8 @@ from typing import Any
 
 import yaml
 
-from scripts.parameters import by_dotted_key
+from scripts.experiment import current_stages
+from scripts.parameters import by_dotted_key, parameters
 from scripts.pr_report import check_revision
 from scripts.results import TESTED
 from scripts.workspace import git
@@ -82,13 +83,13 @@ code {{ overflow-wrap: anywhere; }}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("revision", nargs="?", help="an experiment or another git revision; default: the workspace")
-    parser.add_argument("--base", help="what to compare with; default: HEAD, or the parent of the revision")
+    parser.add_argument("--base", help="an experiment or revision to compare with; default: HEAD, or the parent")
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="default: %(default)s")
     arguments = parser.parse_args()
     revision = arguments.revision and commit_of(arguments.revision)
     if revision and not arguments.base and not git("rev-list", "--parents", "-1", revision).split()[1:]:
         raise InputError(f"{arguments.revision}: has no parent; name what to compare with: --base")
-    base = arguments.base or (f"{revision}^" if revision else "HEAD")
+    base = commit_of(arguments.base) if arguments.base else f"{revision}^" if revision else "HEAD"
     check_revision(base)
     read = of_revision(revision) if revision else of_workspace
     name = arguments.base or git("rev-parse", "--short", base).decode().strip()
@@ -124,16 +125,36 @@ def of_revision(revision: str) -> Read:
     return read
 
 
+def only_current(read: Read) -> Read:
+    """Without the results of stages that dvc.lock does not record with the parameters of the same version.
+
+    They are of other parameters: an experiment ran only some stages, or params.yaml was edited.
+    """
+    lock, params = read("dvc.lock"), read("params.yaml")
+    if lock is None or params is None:
+        return read
+    stages = current_stages(yaml.safe_load(lock)["stages"], parameters(params))
+
+    def read_current(name: str) -> bytes | None:
+        top, *rest = name.split("/")
+        return None if top == "results" and rest[0] not in stages else read(name)
+
+    return read_current
+
+
 def page(now: Read, before: Read, revision: str | None, base: str) -> str:
     """The whole page.
 
     Raises:
-        InputError: there are no results of `evaluate`, or no params.yaml.
+        InputError: there are no results of `evaluate` with these parameters, or no params.yaml.
     """
+    place = f"commit {revision[:10]}" if revision else "the workspace"
+    if all_scores(now) and not all_scores(only_current(now)):
+        raise InputError(f"{place}: the results of the stage `evaluate` are of other parameters; run `dvc repro`")
+    now, before = only_current(now), only_current(before)
     tested, earlier = all_scores(now), all_scores(before)
     params = now("params.yaml")
     if not tested or params is None:
-        place = f"commit {revision[:10]}" if revision else "the workspace"
         if now("results/evaluate/metrics.json"):
             raise InputError(f"{place}: results of an older version; check it out, and make the report there")
         raise InputError(f"{place}: no results of the stage `evaluate`; run `dvc repro`, or name an experiment")
@@ -222,7 +243,7 @@ def origin(read: Read, revision: str | None, base: str, settings: Mapping[str, A
     pinned = dict(re.findall(r"^([\w-]+)==(\S+)", (read("requirements.txt") or b"").decode(), re.MULTILINE))
     facts = {
         "commit": described + changed,
-        "compared with": git("log", "-1", "--format=%H (%ci)", base).decode().strip(),
+        "compared with": git("log", "-1", "--format=%H (%ci)", commit_of(base)).decode().strip(),
         "data": f"{settings['dataset']['name']}, "
         + ", ".join(f"{count:,} images for {split}" for split, count in counts.items())
         + (f"; MD5 of data/raw in dvc.lock: {outs[0]['md5']}" if "md5" in outs[0] else ""),

@@ -42,7 +42,7 @@ def test_other_settings_are_described(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_without_results_there_is_no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(DEFAULTS, encoding="utf-8")
-    with pytest.raises(InputError, match=r"^results/preprocess/metrics\.json: not found; run `dvc repro`$"):
+    with pytest.raises(InputError, match=r"^dvc\.lock: not found; run `dvc repro`$"):
         model_card.main()
 
 
@@ -50,7 +50,20 @@ def test_damaged_results_are_one_line(tmp_path: Path, monkeypatch: pytest.Monkey
     shutil.copytree("results", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(DEFAULTS, encoding="utf-8")
+    Path("dvc.lock").write_text("stages: {evaluate: {}}", encoding="utf-8")
     Path("results/evaluate/vgg16.json").write_text("<<<<<<< HEAD", encoding="utf-8")
     with pytest.raises(InputError, match=r"^results of another version, or damaged \("):
         model_card.main()
     assert not model_card.PAGE.exists()
+
+
+def test_a_card_of_other_parameters_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree("results", tmp_path / "results")
+    shutil.copy("dvc.lock", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("docs").mkdir()
+    Path("params.yaml").write_text(DEFAULTS.replace("seed: 0", "seed: 7"), encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"^the results of the stage `evaluate` are of other parameters; run `dvc repro`"
+    ):
+        model_card.main()

@@ -62,6 +62,14 @@ def test_the_scores_come_first_then_the_curves(clone: Path) -> None:
     assert "![Loss and accuracy by epoch](https://example.org/raw/abc/results/evaluate/curves.png)" in sections[1]
     assert "<details><summary>13 rows</summary>" in sections[3]
     assert "![" not in run(clone, "scored").stdout
+    first.unlink()
+    second.write_text('{"accuracy": "<b>|`x`"}')
+    (scores,) = (section for section in run(clone, "scored").stdout.split("\n### ") if section.startswith("Scores"))
+    assert [line for line in scores.splitlines() if line.startswith("| vgg")] == [
+        "| vgg11 accuracy | 0.5000 | - | - |",
+        "| vgg11 loss | 1.5000 | - | - |",
+        "| vgg16 accuracy | 0.2500 | &lt;b>\\|\\`x\\` | - |",
+    ]
 
 
 def test_a_stale_lock_is_reported_and_no_failure(clone: Path) -> None:

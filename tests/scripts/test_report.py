@@ -124,7 +124,13 @@ def test_results_of_the_workspace(project: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_results_of_a_revision_against_another_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for arguments in (("other",), ("other", "--base", "main"), ("named", "--base", "main")):
+    git(project, "update-ref", f"refs/exps/aa/{'b' * 38}/first", "main")
+    for arguments in (
+        ("other",),
+        ("other", "--base", "main"),
+        ("named", "--base", "main"),
+        ("named", "--base", "first"),
+    ):
         text = made(monkeypatch, *arguments)
         page = Page(text)
         assert page.rows[1] == ["accuracy", *["0.7500 (+0.2500)"] * 3]
@@ -150,6 +156,28 @@ def test_results_of_an_older_version_are_named(project: Path, monkeypatch: pytes
 def test_networks_are_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("params.yaml").write_text(DEFAULTS.replace("network: D", "network: E"))
     assert Page(made(monkeypatch)).rows[0] == ["", "VGG11", "VGG19", "both together"]
+
+
+def test_results_of_other_parameters_are_not_shown(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an edit of params.yaml, or in an experiment that ran only some stages."""
+    used = {"inspect_init": "init: normal", "evaluate": "init: normal", "inspect_transfer": "init: none"}
+    lines = [f"  {stage}: {{params: {{params.yaml: {{{line}}}}}}}\n" for stage, line in used.items()]
+    Path("dvc.lock").write_text("stages:\n" + "".join(lines))
+    for name in ("inspect_init", "inspect_transfer"):
+        Path("results", name).mkdir()
+        Path("results", name, "layers.png").write_bytes(PNG)
+    keep("recorded")
+    text = made(monkeypatch)
+    assert 'alt="both networks before training"' in text
+    assert "before and after the transfer" not in text
+    write(0.5, "kaiming")
+    with pytest.raises(
+        InputError, match=r"^the workspace: the results of the stage `evaluate` are of other parameters;"
+    ):
+        made(monkeypatch)
+    keep("other parameters")
+    write(0.5, "normal")
+    assert "(HEAD has none to compare with)" in made(monkeypatch, "--base", "HEAD")
 
 
 def test_without_results_there_is_no_page(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
