@@ -14,15 +14,17 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import yaml
-from dvc.dependency.param import ParamsDependency
+from dvc.dependency import Dependency, ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.utils.hydra import apply_overrides
 
 from scripts import pr_report, workspace
-from scripts.experiment import dvc, read_preset
+from scripts.experiment import dvc
+from scripts.parameters import read_preset
 from src.base import cli
 from src.base.errors import InputError
+from src.base.params import flat
 
 Outputs = dict[str, dict[str, str]]
 """The MD5 of each output, by stage and path, as in dvc.lock."""
@@ -35,8 +37,8 @@ def main() -> None:
     parser.add_argument(
         "--record",
         action="store_true",
-        help="if all bytes are the same, put the code of this commit into dvc.lock, for each stage whose record was up "
-        "to date at BASE; `dvc commit` does the same where data and models are in the workspace",
+        help="if all bytes are the same, put the code of this commit, with new parameters, into dvc.lock, for each "
+        "stage whose record was up to date at BASE",
     )
     arguments = parser.parse_args()
     base = arguments.base
@@ -54,6 +56,10 @@ def main() -> None:
     print(f"All {sum(map(len, now.values()))} outputs of {len(now)} stages have the same bytes as at {base}.")
     if arguments.record:
         print(f"dvc.lock now has the code of HEAD in: {', '.join(record(behind)) or 'no stage'}")
+        if left := pr_report.read(Path.cwd()).behind:
+            print(
+                f"Still out of date: {', '.join(left)}. Their record was so before, or a parameter has another value."
+            )
 
 
 def extracted(revision: str, folder: Path) -> Path:
@@ -99,19 +105,28 @@ def differences(before: Outputs, now: Outputs) -> list[str]:
 def record(behind: list[str]) -> list[str]:
     """Put the present code of all stages into dvc.lock, except the stages `behind`; returns the names of the changed.
 
-    `dvc commit` wants data and models too, which a clone without a cache does not have. Their digests stay.
+    A parameter that is new belongs to the code: BASE computed the same bytes without it. A parameter with another value
+    does not, nor does one that is gone. `dvc commit` would record these too. The digests of data and models stay.
     """
     changed = []
     with Repo() as repo:
         made = {out.fs_path for out in repo.index.outs}
         for stage in repo.index.stages:
-            code = [dep for dep in stage.deps if not isinstance(dep, ParamsDependency) and dep.fs_path not in made]
+            code = [dep for dep in stage.deps if dep.fs_path not in made and may_be_recorded(dep)]
             if stage.addressing not in behind and any(dep.workspace_status() for dep in code):
                 for dep in code:
                     dep.save()
                 stage.dump(update_pipeline=False)
                 changed.append(stage.addressing)
     return changed
+
+
+def may_be_recorded(dep: Dependency) -> bool:
+    """Whether a dependency is code, or parameters that differ from the recorded ones only in new keys."""
+    if not isinstance(dep, ParamsDependency):
+        return True
+    recorded, present = flat(dep.hash_info.value or {}), flat(dep.read_params())
+    return all(key in present and present[key] == value for key, value in recorded.items())
 
 
 if __name__ == "__main__":

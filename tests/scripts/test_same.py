@@ -3,11 +3,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
+from dvc.dependency.param import ParamsDependency
 
-from tests.scripts.small_pipeline import TRAIN, commit, git, run
+import scripts.same
+from tests.scripts.small_pipeline import PIPELINE, TRAIN, commit, git, run
 
 PRESET = "lr=0.5\n"
 COMMENT = f"# A comment changes no result.\n{TRAIN}"
@@ -61,9 +64,11 @@ def test_the_preset_decides_what_runs(project: Path) -> None:
 
 
 def test_records_the_new_code_without_data_and_models(project: Path) -> None:
-    """The clone has no cache, so DVC itself could not record the change."""
+    """The clone has no cache, so DVC itself could not record the change: a comment, and a parameter that is new."""
     before = yaml.safe_load((project / "dvc.lock").read_text())
-    change(project, COMMENT)
+    (project / "params.yaml").write_text("lr: 0.75\nmomentum: 0.0\n")
+    (project / "dvc.yaml").write_text(PIPELINE.replace("params: [lr]", "params: [lr, momentum]"))
+    change(project, COMMENT.replace("params.yaml", "params.yaml | sed 1q"))
     assert "train:" in dvc_status(project)
     result = same(project, "preset", "--record")
     assert result.stdout.splitlines()[-1] == "dvc.lock now has the code of HEAD in: train", result.stderr
@@ -72,8 +77,24 @@ def test_records_the_new_code_without_data_and_models(project: Path) -> None:
     (new,) = (dep for dep in after["stages"]["train"]["deps"] if dep["path"] == "train.sh")
     assert old.pop("md5") != new["md5"]
     old |= {"md5": new["md5"], "size": new["size"]}
+    before["stages"]["train"]["params"]["params.yaml"]["momentum"] = 0.0
     assert before == after  # and nothing else
-    assert "train.sh" not in dvc_status(project)
+    assert not {"train.sh", "params.yaml"} & set(dvc_status(project).replace(":", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("present", "recorded"),
+    [
+        ({"augment": {"flip": False, "cutout": False}}, True),
+        ({"augment": {"flip": False}, "new": 1}, True),
+        ({"augment": {"flip": True, "cutout": False}}, False),
+        ({"augment": {"cutout": False}}, False),
+    ],
+)
+def test_new_parameters_may_be_recorded(present: dict[str, object], recorded: bool) -> None:
+    dep = mock.Mock(spec=ParamsDependency, hash_info=mock.Mock(value={"augment": {"flip": False}}))
+    dep.read_params.return_value = present
+    assert scripts.same.may_be_recorded(dep) == recorded
 
 
 @pytest.mark.slow
@@ -83,7 +104,10 @@ def test_a_record_that_was_out_of_date_stays_so(project: Path) -> None:
     (project / "train.sh").write_text(f"{TRAIN}echo more >> model.txt\n# A comment.\n")
     commit(project, "comment")
     result = same(project, "stale", "--record")
-    assert result.stdout.splitlines()[-1] == "dvc.lock now has the code of HEAD in: no stage", result.stderr
+    assert result.stdout.splitlines()[-2:] == [
+        "dvc.lock now has the code of HEAD in: no stage",
+        "Still out of date: train, evaluate. Their record was so before, or a parameter has another value.",
+    ], result.stderr
     assert git(project, "status", "--porcelain") == ""
 
 
