@@ -100,9 +100,17 @@ def test_the_summary_in_korean_has_the_same_numbers() -> None:
     assert len(tables[0]) == 3
 
 
-def test_links_to_files_exist() -> None:
-    for page in ("README.md", "README.ko.md", *map(str, Path("docs").rglob("*.md"))):
-        text = Path(page).read_text(encoding="utf-8")
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
-            if "://" not in target:
-                assert (Path(page).parent / target).exists(), f"{page}: {target}"
+def headings(page: Path) -> set[str]:
+    """The anchors that GitHub makes of the headings of a page."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_links_lead_to_files_and_headings_that_exist() -> None:
+    pages = [*Path().glob("*.md"), *Path("docs").rglob("*.md")]
+    for page in pages:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            target, _, heading = link.partition("#")
+            place = page.parent / target if target else page
+            assert "://" in link or place.exists(), f"{page}: {link}"
+            assert "://" in link or not heading or heading in headings(place), f"{page}: {link}"
