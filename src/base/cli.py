@@ -49,16 +49,27 @@ def run(main: Callable[[], None]) -> NoReturn:
     signal.signal(signal.SIGTERM, stop)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, stop)  # the terminal is gone
+    open_output()
     if os.environ.get("DVC_ROOT"):
         end_with(os.getppid())
     try:
         main()
+        try:
+            sys.stdout.flush()
+        except (
+            OSError
+        ):  # DVC's output has no reader any more, or is on a full disk: the results are written all the same
+            if not os.environ.get("DVC_ROOT"):
+                raise
     except InputError as error:
         sys.exit(f"error: {error}" if is_first_to_fail() else 1)
     except BrokenPipeError:  # the program that reads the output has ended, such as `head`
         os._exit(128 + signal.SIGPIPE)
     except OSError as error:  # a full disk or a missing permission is not a bug, so no traceback
-        sys.exit(f"error: {error}" if is_first_to_fail() else 1)
+        if is_first_to_fail():
+            say(f"error: {error}")
+        drop_output()
+        sys.exit(1)
     except (MemoryError, RuntimeError) as error:
         if line := out_of_memory(error):
             sys.exit(f"error: {line}")
@@ -68,10 +79,24 @@ def run(main: Callable[[], None]) -> NoReturn:
         sys.exit(128 + stopped_by)
     if os.environ.get("DVC_ROOT"):
         # All is written. Python would take PyTorch apart before it ends, which takes half a second for each stage.
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(0)
     sys.exit(0)
+
+
+def open_output() -> None:
+    """Write every line at once, so that a log is up to date. Where an output is closed (`>&-`), write to nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def drop_output() -> None:
+    """Drop what cannot be written to stdout, as on a full disk. Python would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def end_with(parent: int) -> None:

@@ -27,6 +27,13 @@ def run(body: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def run_in_shell(body: str, redirection: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The same behind a shell's redirection, with Python's own buffers, which PYTHONUNBUFFERED switches off."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | variables
+    command = ["sh", "-c", f'"$0" -c "$1" {redirection}', sys.executable, STAGE.format(body)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
 def test_success() -> None:
     result = run("print('done')")
     assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
@@ -36,6 +43,31 @@ def test_a_stage_of_dvc_ends_at_once_and_loses_no_output(monkeypatch: pytest.Mon
     monkeypatch.setenv("DVC_ROOT", "/")
     result = run("import atexit; atexit.register(time.sleep, 60); print('x' * 100_000)")
     assert (result.returncode, result.stdout, result.stderr) == (0, "x" * 100_000 + "\n", "")
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "2>&-", ">&- 2>&-"])
+def test_a_stage_of_dvc_whose_output_cannot_be_written_has_succeeded(redirection: str) -> None:
+    """What it has to say last: the results are written already, and DVC would throw them away."""
+    body = "from src.base.messages import say; say('1'); sys.stdout.write('2')"
+    result = run_in_shell(body, redirection, DVC_ROOT="/")
+    assert (result.returncode, result.stderr) == (0, "" if "2>" in redirection else "1\n")
+
+
+@pytest.mark.parametrize("body", ["print('x')", "sys.stdout.write('x')", "print('x', flush=True)"])
+def test_output_that_cannot_be_written_is_one_line(body: str) -> None:
+    result = run_in_shell(body, ">/dev/full")
+    assert (result.returncode, result.stderr) == (1, "error: [Errno 28] No space left on device\n")
+
+
+@pytest.mark.parametrize("body", ["print('x')", "sys.stdout.write('x')"])
+def test_a_reader_that_has_ended_ends_a_script_silently(body: str) -> None:
+    result = run_in_shell(f"sys.stdin.read(); {body}", "< /dev/null | true")
+    assert result.stderr == ""
+
+
+def test_output_is_written_line_by_line() -> None:
+    """So that a log shows what a stage does while it does it."""
+    assert run_in_shell("print('x'); import os; os._exit(3)", "| cat").stdout == "x\n"
 
 
 def test_wrong_input_is_one_line() -> None:
