@@ -88,7 +88,7 @@ class Runtime:
 
     def __str__(self) -> str:
         threads = torch.get_num_threads()
-        name = f"{threads} thread{'s' * (threads > 1)}"
+        name = f"{torch.backends.cpu.get_cpu_capability()}, {threads} thread{'s' * (threads > 1)}"
         if self.device.type == "cuda":
             name = torch.cuda.get_device_name(self.device)
         times = f"{processes.size()} x " if processes.size() > 1 else ""

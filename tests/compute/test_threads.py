@@ -24,6 +24,28 @@ def test_no_environment_variable_chooses_the_threads() -> None:
     assert int(result.stdout) == runtime.cores()
 
 
+GRADIENTS = """
+import stages
+import torch, torch.nn.functional as F
+from src.compute.runtime import REFERENCE, start_runtime
+start_runtime(REFERENCE.model_copy(update={"threads": 2}))
+images, weights = torch.randn(32, 3, 32, 32), torch.randn(64, 3, 3, 3, requires_grad=True)
+exact = weights.detach().double().requires_grad_()
+for inputs, values in ((images, weights), (images.double(), exact)):
+    F.conv2d(inputs, values, padding=1).square().sum().backward()
+print((weights.grad - exact.grad).norm().item() / exact.grad.norm().item())
+"""
+
+
+@pytest.mark.parametrize("variable", ["OMP_DYNAMIC=true", "OMP_THREAD_LIMIT=1", "OMP_MAX_ACTIVE_LEVELS=0"])
+def test_no_environment_variable_takes_threads_away(variable: str) -> None:
+    """With fewer threads than PyTorch asked for, oneDNN would leave out a part of these gradients."""
+    name, _, value = variable.partition("=")
+    command, environment = [sys.executable, "-c", GRADIENTS], os.environ | {name: value}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert float(result.stdout) < 1e-5
+
+
 @pytest.mark.parametrize(
     ("physical", "allowed", "quota", "expected"),
     [
@@ -89,7 +111,8 @@ def test_a_parameter_sets_the_threads_and_the_line_says_them() -> None:
     for threads in (1, 3):
         line = str(start_runtime(params(threads=threads)))
         assert torch.get_num_threads() == threads
-        assert line == f"cpu ({threads} thread{'' if threads == 1 else 's'}), float32"
+        kernels = torch.backends.cpu.get_cpu_capability()  # a state of training must not go on with others
+        assert line == f"cpu ({kernels}, {threads} thread{'' if threads == 1 else 's'}), float32"
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1025, 1.5, "4", "many", True, None])
