@@ -98,6 +98,8 @@ def predictions(
             with torch.inference_mode(), runtime.autocast():
                 images = torch.stack([image for _, image in batch]).to(runtime.device)
                 shares = network(prepare(images, model.format)).double().softmax(dim=1).cpu()
+            if not shares.isfinite().all():
+                raise InputError("the outputs of the model are not finite; it cannot be used")
             bar.clear()  # or the caller would print behind it
             for (name, _), row in zip(batch, shares, strict=True):
                 first = row.argsort(descending=True, stable=True)[:top]

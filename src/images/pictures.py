@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from src.base.errors import InputError, out_of_memory
@@ -37,6 +37,17 @@ FORMATS = (
     "WEBP",
 )
 """Pillow's names of formats of pictures. It also knows documents, videos and tables, and runs programs for some."""
+TURNS: dict[Any, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its orientation in EXIF. `ImageOps.exif_transpose` also writes other fields anew.
+It fails where one of them is of another type than the standard says."""
 
 
 def is_picture(path: Path) -> bool:
@@ -62,10 +73,15 @@ def read_picture(source: Path | bytes, name: str) -> Tensor:
         raise InputError(f"{name}: Pillow does not read this format; {advice}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # at twice the size it is an error
-            opened = Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=_known())
-        with opened as picture:
-            image = _colours(ImageOps.exif_transpose(picture), name)
+            warnings.simplefilter(
+                "ignore"
+            )  # too large (at twice the size it is an error), or a damaged part of the EXIF
+            with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=_known()) as picture:
+                image = _colours(picture, name)
+                turn = TURNS.get(
+                    picture.getexif().get(ExifTags.Base.Orientation)
+                )  # none in a TIFF: Pillow has turned it
+                image = image if turn is None else image.transpose(turn)
             image = ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.BILINEAR)
     except UnidentifiedImageError:
         raise InputError(f"{name}: not a picture that Pillow can read") from None
@@ -91,6 +107,7 @@ def _colours(image: Image.Image, name: str) -> Image.Image:
     """The image in RGB with 8 bits per channel."""
     if image.mode.startswith("I"):  # whole numbers of one channel: 16 bits, in files
         values: np.ndarray[Any, Any] = np.asarray(image).astype(np.int64)
+        values[values == image.info.get("transparency")] = 65535
         return Image.fromarray((values.clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise InputError(f"{name}: has floating-point pixels, whose range is unknown; convert it to 8 bits first")

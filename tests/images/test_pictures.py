@@ -1,6 +1,8 @@
 """Pictures of many formats and sizes as images of 32 x 32 pixels."""
 
 import io
+import struct
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,11 @@ def test_what_is_transparent_becomes_white(mode: str) -> None:
     close(colours(read_picture(content(image, "PNG"), "a")), WHITE, GREY, within=1)
 
 
+def test_a_transparent_value_of_16_bits_becomes_white() -> None:
+    data = content(Image.fromarray(SIXTEEN_BITS), "PNG", transparency=90 * 257)
+    close(colours(read_picture(data, "a")), WHITE, WHITE)
+
+
 @pytest.mark.parametrize(("orientation", "turned"), [(1, 0), (2, None), (3, 180), (6, 90), (8, 270)])
 def test_a_picture_is_turned_upright(orientation: int, turned: int | None) -> None:
     upright = halves()
@@ -118,6 +125,28 @@ def test_a_picture_is_turned_upright(orientation: int, turned: int | None) -> No
     exif[0x0112] = orientation
     for form in ("PNG", "TIFF") if orientation != 1 else ("PNG",):
         close(colours(read_picture(content(stored, form, exif=exif), "a")), RED, BLUE)
+
+
+def exif(*fields: tuple[int, int, bytes]) -> bytes:
+    """An EXIF block that Pillow itself would not write: (tag, type, four bytes) each, big endian."""
+    entries = b"".join(struct.pack(">HHI", tag, kind, 1) + value for tag, kind, value in fields)
+    return b"Exif\0\0" + b"MM\0*" + struct.pack(">IH", 8, len(fields)) + entries + bytes(4)
+
+
+QUARTER_TURN = (0x0112, 3, b"\0\6\0\0")
+ODD_EXIF = {
+    "a text for a resolution": exif(QUARTER_TURN, (0x011A, 2, b"x\0\0\0")),
+    "a number for a maker": exif((0x010F, 11, struct.pack(">f", 1.5)), QUARTER_TURN),
+    "a field that is cut": exif(QUARTER_TURN, (0x011A, 5, b"\0\0\xff\0"))[:-6],
+}
+
+
+@pytest.mark.parametrize("kind", ODD_EXIF)
+def test_odd_fields_beside_the_orientation_do_not_matter(kind: str) -> None:
+    data = content(halves(size=320).rotate(90), "JPEG", exif=ODD_EXIF[kind], quality=95)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Pillow's would have a path of its own code
+        close(colours(read_picture(data, "a")), RED, BLUE, within=9)
 
 
 def test_the_first_frame_of_an_animation_counts() -> None:

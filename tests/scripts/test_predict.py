@@ -135,6 +135,23 @@ def test_a_folder_without_pictures_is_refused(command: Command) -> None:
         command("empty")
 
 
+@pytest.mark.parametrize("form", [(), ("--json",), ("--csv",)])
+def test_outputs_that_are_not_finite_are_refused(
+    form: tuple[str, ...], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = model_file.load
+
+    def load_large(path: Path) -> model_file.Model:
+        model = loaded(path)
+        with torch.no_grad():
+            model.network.get_parameter("fc8.weight").fill_(3e38)
+        return model
+
+    monkeypatch.setattr(model_file, "load", load_large)
+    with pytest.raises(InputError, match="the outputs of the model are not finite; it cannot be used"):
+        command("a.png", *form)
+
+
 def test_at_least_one_class_is_asked_for(command: Command) -> None:
     with pytest.raises(InputError, match=r"^--top: 0, expected at least 1$"):
         command("a.png", "--top", "0")
