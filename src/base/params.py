@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from src.base.errors import InputError
+from src.base.messages import one_line
 
 KEYS = (
     "seed",
@@ -38,6 +39,7 @@ NEW_KEYS = "; CHANGELOG.md says what to write for keys that are new"
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[float, Field(gt=0)]
+Eps = Annotated[float, Field(ge=1.2e-38)]  # of Adam, which computes in float32: a smaller one would be 0
 
 
 class Section(BaseModel):
@@ -65,7 +67,7 @@ def load(model: type[S], path: Path = Path("params.yaml")) -> S:
     values = read_yaml(path)
     for key in values:
         if key not in KEYS:
-            raise InputError(f"{path}: {key}: unknown parameter{_hint(key, KEYS)}")
+            raise InputError(f"{path}: {one_line(key)}: unknown parameter{_hint(key, KEYS)}")
     if absent := [key for key in KEYS if key not in values]:  # DVC would not say what to write
         raise InputError(f"{path}: {'; '.join(f'{key}: missing' for key in absent)}{NEW_KEYS}")
     try:
@@ -162,7 +164,9 @@ def _describe(details: ErrorDetails, model: type[Section]) -> str:
     if details["type"] == "missing":
         return f"{key}: missing"
     if details["type"] == "extra_forbidden":
-        return f"{key}: unknown parameter{_hint(str(details['loc'][-1]), _fields(model, details['loc'][:-1]))}"
+        return (
+            f"{one_line(key)}: unknown parameter{_hint(str(details['loc'][-1]), _fields(model, details['loc'][:-1]))}"
+        )
     value = "" if isinstance(details["input"], dict) else f"{details['input']!r}: "
     return f"{key}: {value}{details['msg'].removeprefix('Value error, ')}"
 

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from src.base.files import named
+from src.base.messages import one_line
 
 LIMIT = 1_000_000_000
 """Bytes of an unpacked tar archive. CIFAR-10 has 184 MB."""
@@ -163,8 +164,3 @@ def _read(file: IO[bytes], name: str, limits: Mapping[str, int]) -> bytes:
         if len(content) > limits[name]:
             raise SourceError(f"{name}: more than {limits[name]:,} bytes, too many for CIFAR-10")
     return bytes(content)
-
-
-def one_line(text: object) -> str:
-    """A text from outside, fit for a message: one line, without control characters."""
-    return "".join(character if character.isprintable() else "?" for character in " ".join(str(text).split()))[:300]

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from src.base.files import Lock, named
-from src.base.messages import say
+from src.base.messages import one_line, say
 from src.download.archives import SourceError, is_html
 
 STALL = 30.0
@@ -42,7 +42,7 @@ def fetch(url: str, folder: Path, accept: Callable[[Path], None]) -> None:
     Raises:
         SourceError: `url` has no accepted archive. If the connection broke, the bytes that arrived are kept.
     """
-    part = folder / f"{PurePosixPath(urlsplit(url).path).name or 'archive'}.part"
+    part = folder / f"{PurePosixPath(urlsplit(url).path).name[-100:] or 'archive'}.part"
     for again in (True, False):
         _receive_patiently(url, part)
         try:
@@ -84,11 +84,11 @@ def _receive(url: str, part: Path) -> None:
             raise TransientError(f"asked for all bytes from {have:,} on, got {headers['Content-Range']}")
         if status not in (200, 206):
             busy = status == 429 or status >= 500
-            raise (TransientError if busy else SourceError)(f"HTTP {status} {response.reason}")
+            raise (TransientError if busy else SourceError)(f"HTTP {status} {one_line(response.reason)}")
         if status == 200:
             have = 0
         length = headers.get("Content-Length", "")
-        total = have + int(length) if length.isdecimal() else None
+        total = have + int(length) if length.isdecimal() and len(length) < 20 else None
         if total is not None and total > LIMIT:
             raise SourceError(f"{total:,} bytes, far more than an archive of CIFAR-10")
         # The first bytes are looked at before the part is opened: a captive portal must not cost what is there.

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from src.download.archives import SourceError, members, one_line
+from src.base.messages import one_line
+from src.download.archives import SourceError, members
 from src.download.records import CLASSES_FILE, RECORD_BYTES, RECORDS
 
 SHA1: Mapping[str, str] = {

@@ -101,11 +101,11 @@ class ImageFormat:
             InputError: the message has the attribute, its value and what is allowed.
         """
         scales = self.resize if isinstance(self.resize, tuple) else (self.resize, self.resize)
-        ordered = len(scales) == 2 and all(isinstance(size, int) for size in scales) and SIDE <= scales[0] <= scales[1]
+        ordered = len(scales) == 2 and all(map(is_size, scales)) and scales[0] <= scales[1]
         crop_fits = ordered and isinstance(self.crop, int) and 1 <= self.crop <= scales[0]
         allowed = {
             "classes": ("one name or more, all different", 0 < len(self.classes) == len(set(self.classes))),
-            "resize": (f"a whole number from {SIDE}, or a range of them", ordered),
+            "resize": (f"a whole number from {SIDE} to {LARGEST}, or a range of them", ordered),
             "crop": (f"a whole number from 1 to resize ({self.resize})", crop_fits),
             "pixel_scale": ("1 or 255", self.pixel_scale in (1, 255)),
             "mean": ("three numbers in 0..1", len(self.mean) == 3 and not any(v < 0 or v > 1 for v in self.mean)),
@@ -132,7 +132,10 @@ class ImageFormat:
     @classmethod
     def from_json(cls, text: str) -> "ImageFormat":
         """Raises TypeError or ValueError: the text is not what `to_json` wrote."""
-        return cls(**json.loads(text, parse_constant=_refuse))
+        try:
+            return cls(**json.loads(text, parse_constant=_refuse))
+        except OverflowError as error:  # a whole number that no float can hold
+            raise ValueError(str(error)) from None
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from src.base.files import write_csv, write_text
-from src.base.params import Part, Positive
+from src.base.params import Eps, Part
 from src.base.plot_style import NETWORK_COLOURS, NETWORK_MARKERS, save, styled
 from src.inspection.signals import LayerSignal
 
@@ -17,7 +17,7 @@ from src.inspection.signals import LayerSignal
 class OptimizerPart(Part):
     """The key of `optimizer` of params.yaml that matters here."""
 
-    eps: Positive
+    eps: Eps
 
 
 def report(folder: Path, signals: Mapping[str, Sequence[LayerSignal]], titles: Mapping[str, str], eps: float) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import io
 import pickle
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import safetensors.torch
 import torch
@@ -17,7 +17,7 @@ from src.networks.transfer import Transferred
 from src.networks.vgg import VGG
 
 Start = Annotated[str, Field(min_length=1)]
-Sha256 = Literal["none"] | Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Field(pattern="^(none|[0-9a-f]{64})$")]
 
 
 def start_from(path: Path, sha256: str, network: VGG) -> Transferred:
@@ -68,9 +68,23 @@ def _read(path: Path, content: bytes, network: VGG) -> dict[str, Tensor]:
     )
     if not (tensors_by_name and state):
         raise InputError(f"{path}: not a state dict: expected tensors by name")
+    for name, value in state.items():
+        if not _has_numbers(value):
+            raise InputError(f"{path}: {name}: {_kind(value)}, expected finite floating-point numbers")
     if any(name.startswith("features.") for name in state):
         try:
             return from_torchvision(state, network)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
     return {name: value.float() for name, value in state.items()}
+
+
+def _has_numbers(value: Tensor) -> bool:
+    """Whether a tensor has finite floating-point numbers, each in a place of its own in memory."""
+    dense = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+    return dense and value.is_floating_point() and value.numel() > 0 and bool(value.isfinite().all())
+
+
+def _kind(value: Tensor) -> str:
+    where = "" if value.device.type == "cpu" else f" on {value.device}"
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}, {value.layout}{where}"

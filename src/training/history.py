@@ -1,5 +1,6 @@
 """The scores of each epoch as DVCLive writes them, for `dvc plots show` and for `evaluate`."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ def write_history(folder: Path) -> Iterator[Callable[[int, Mapping[str, float]],
         yield lambda _epoch, _scores: None
         return
     # Without these two arguments, DVCLive edits dvc.yaml while DVC runs it, and saves an experiment of its own.
+    os.environ.pop("DVCLIVE_RESUME", None)  # it would keep the rows of an earlier run
     with locked(folder):
         try:
             with named(folder):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from src.base.params import Positive, Section
+from src.base.params import Eps, Positive, Section
 
 
 class OptimizerParams(Section):
@@ -19,14 +19,14 @@ class OptimizerParams(Section):
     lr: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
-    eps: Positive
+    eps: Eps
 
 
 class ScheduleParams(Section):
     """`schedule` of params.yaml."""
 
     name: Literal["constant", "plateau"]
-    patience: Annotated[int, Field(ge=0)]
+    patience: Annotated[int, Field(ge=0, lt=2**31)]
 
 
 def make_optimizer(network: nn.Module, params: OptimizerParams) -> Optimizer:

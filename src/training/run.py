@@ -18,7 +18,7 @@ from src.networks.vgg import VGG, Letter
 from src.training.meter import Meter, count_hits
 from src.training.optimizer import OptimizerParams, ScheduleParams, make_optimizer, make_schedule
 
-Epochs = Annotated[int, Field(ge=0)]
+Epochs = Annotated[int, Field(ge=0, lt=2**31)]
 Scores = dict[str, float]
 """Of one epoch: `train/loss`, `train/accuracy`, `validation/loss`, `validation/accuracy` and `lr`."""
 

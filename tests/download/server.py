@@ -11,9 +11,14 @@ Reply = Callable[[BaseHTTPRequestHandler, bytes, int], None]
 
 
 def send(
-    handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str] | None = None, length: int = -1
+    handler: BaseHTTPRequestHandler,
+    status: int,
+    body: bytes,
+    headers: dict[str, str] | None = None,
+    length: int = -1,
+    reason: str | None = None,
 ) -> None:
-    handler.send_response(status)
+    handler.send_response(status, reason)
     for name, value in {"Content-Length": str(len(body) if length < 0 else length), **(headers or {})}.items():
         handler.send_header(name, value)
     handler.end_headers()
@@ -80,8 +85,13 @@ def to_a_file(handler: BaseHTTPRequestHandler, content: bytes, start: int) -> No
     send(handler, 302, b"", {"Location": "file:///etc/hostname"})
 
 
-def status(code: int) -> Reply:
-    return lambda handler, content, start: send(handler, code, b"no")
+def status(code: int, reason: str | None = None) -> Reply:
+    return lambda handler, content, start: send(handler, code, b"no", reason=reason)
+
+
+def long_length(handler: BaseHTTPRequestHandler, content: bytes, start: int) -> None:
+    """More digits than Python makes a number of."""
+    send(handler, 200, content, {"Content-Length": "9" * 5000})
 
 
 class Server:

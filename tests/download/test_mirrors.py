@@ -19,11 +19,13 @@ from tests.download.conftest import assert_cifar10, assert_nothing, content_of, 
 from tests.download.server import (
     Reply,
     Server,
+    complete,
     endless,
     flipped,
     html,
     html_by_type,
     huge,
+    long_length,
     moved,
     stalled,
     status,
@@ -111,6 +113,7 @@ def test_a_temporary_failure_is_tried_again(
     [
         (status(404), 1, "HTTP 404 Not Found"),
         (status(403), 1, "HTTP 403 Forbidden"),
+        (status(404, "not\x1b[31m here"), 1, re.escape("HTTP 404 not?[31m here")),
         (status(503), 3, "HTTP 503 Service Unavailable"),
         (stalled, 3, "no bytes for 0.3 s"),
         (truncated, 3, "truncated: 1,000 of"),
@@ -132,6 +135,17 @@ def test_a_lasting_failure_ends_with_its_reason(
         download(raw, PARAMS)
     assert len(server.requests) == attempts
     assert_nothing(raw)
+
+
+@pytest.mark.parametrize(("path", "reply"), [("/c.tar.gz", long_length), (f"/{'a' * 400}.tar.gz", complete)])
+def test_lengths_that_no_file_and_no_name_has_do_not_matter(
+    path: str, reply: Reply, server: Server, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.replies = {path: [reply]}
+    use(monkeypatch, server.url(path))
+    download(raw, PARAMS)
+    assert len(server.requests) == 1
+    assert_cifar10(raw)
 
 
 def test_a_damaged_archive_is_fetched_again_then_from_the_next_mirror(

@@ -1,5 +1,6 @@
 """Images and labels of any other kind are refused in one line, wherever they come in."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from src.compute.seeds import generator_of
 from src.images import dataset
 from src.images.augmentation import AugmentParams, augment, colour_shift, draw, random_flip, scale_and_crop
 from src.images.dataset import Dataset
-from src.images.format import ImageParams
+from src.images.format import ImageFormat, ImageParams
 from src.images.preprocessing import PreprocessParams, channel_covariance, channel_mean, preprocess
 from src.images.transforms import normalise, prepare
 from tests.conftest import FORMAT, NO_AUGMENT, coloured_squares
@@ -163,3 +164,16 @@ def test_parts_of_augmentation_check_what_they_get() -> None:
 def test_a_check_reads_no_value() -> None:
     """On a GPU it would wait for the step before. A tensor of the meta device has no values."""
     assert prepare(IMAGES.to("meta"), FORMAT).shape == (20, 3, 32, 32)
+
+
+@pytest.mark.parametrize("change", [{"resize": 10**30}, {"resize": 10**30, "crop": 10**30}, {"resize": [32, 10**30]}])
+def test_sizes_that_no_image_has_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"^image format: resize: .*, expected a whole number from 32 to 1024"):
+        replace(FORMAT, **change).check()
+
+
+@pytest.mark.parametrize("key", ["mean", "covariance"])
+def test_numbers_that_no_float_can_hold_are_an_error_of_the_value(key: str) -> None:
+    large = [[10**400] * 3] * 3 if key == "covariance" else [10**400] * 3
+    with pytest.raises(ValueError, match="too large"):
+        ImageFormat.from_json(json.dumps(json.loads(FORMAT.to_json()) | {key: large}))

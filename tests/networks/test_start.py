@@ -1,6 +1,7 @@
 """Training that starts from the weights of a file."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,25 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing": (lambda path: torch.save({}, path), "not a state dict: expected tensors by name"),
     "no names": (lambda path: torch.save({0: torch.ones(2)}, path), "not a state dict: expected tensors by name"),
     "numbers": (lambda path: torch.save({"epoch": 1}, path), "not a state dict: expected tensors by name"),
+    "whole numbers": (
+        lambda path: torch.save({"a": torch.ones(2).int()}, path),
+        r"a: int32 \[2\], torch.strided, expected",
+    ),
+    "complex": (lambda path: torch.save({"a": torch.ones(2) * 1j}, path), "a: complex64 "),
+    "NaN": (
+        lambda path: torch.save({"a": torch.tensor([1, math.nan])}, path),
+        "a: float32 .*expected finite floating-",
+    ),
+    "sparse": (lambda path: torch.save({"a": torch.eye(2).to_sparse()}, path), "a: float32 .*sparse_coo, expected"),
+    "quantised": (
+        lambda path: torch.save({"a": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.quint8)}, path),
+        "a: quint8 ",
+    ),
+    "empty": (
+        lambda path: torch.save({"classifier.0.weight": torch.ones(0, 9)}, path),
+        "classifier.0.weight: float32 ",
+    ),
+    "no content": (lambda path: torch.save({"a": torch.ones(2, device="meta")}, path), "a: float32 .* on meta"),
     "other layers": (lambda path: torch.save({"a": torch.ones(2)}, path), "no layer has the shape of a layer of"),
 }
 

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from src.training.optimizer import make_optimizer, make_schedule
+from src.training.optimizer import OptimizerParams, ScheduleParams, make_optimizer, make_schedule
+from src.training.run import Epochs
 from tests.conftest import PARAMS
 
 SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "eps": 1e-8}
@@ -69,3 +71,13 @@ def test_constant_is_constant() -> None:
     for _ in range(100):
         schedule.step(0.1)
     assert optimizer.param_groups[0]["lr"] == 1e-3
+
+
+def test_numbers_that_training_cannot_use_are_refused() -> None:
+    """An eps that is 0 in float32 divides by 0; other numbers do not fit where they are counted or stored."""
+    with pytest.raises(ValidationError, match=r"greater than or equal to 0\.0{37}12"):
+        OptimizerParams.model_validate(PARAMS.optimizer.model_dump() | {"eps": 1e-60})
+    with pytest.raises(ValidationError, match="less than 2147483648"):
+        ScheduleParams(name="plateau", patience=10**700)
+    with pytest.raises(ValidationError, match="less than 2147483648"):
+        TypeAdapter(Epochs).validate_python(10**400)
