@@ -31,7 +31,7 @@ def developer(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "tests",
     [
-        ["tests/scripts/test_results.py", "tests/study/test_table.py"],
+        ["tests/study/test_table.py"],
         pytest.param(["tests/scripts/test_pr_report_clones.py"], marks=pytest.mark.slow),
     ],
 )

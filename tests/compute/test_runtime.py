@@ -211,6 +211,7 @@ def test_a_compiler_that_does_not_work_is_said_before_any_work(tmp_path: Path, c
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on CPUs")
 def test_a_compiled_network_computes_the_same_and_keeps_its_names() -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())

@@ -37,7 +37,10 @@ print((weights.grad - exact.grad).norm().item() / exact.grad.norm().item())
 """
 
 
-@pytest.mark.parametrize("variable", ["OMP_DYNAMIC=true", "OMP_THREAD_LIMIT=1", "OMP_MAX_ACTIVE_LEVELS=0"])
+@pytest.mark.parametrize(
+    "variable",
+    ["OMP_DYNAMIC=true", "OMP_THREAD_LIMIT=1", pytest.param("OMP_MAX_ACTIVE_LEVELS=0", marks=pytest.mark.slow)],
+)
 def test_no_environment_variable_takes_threads_away(variable: str) -> None:
     """With fewer threads than PyTorch asked for, oneDNN would leave out a part of these gradients."""
     name, _, value = variable.partition("=")

@@ -36,7 +36,10 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize(
+    "name",
+    ["model.safetensors", "torchvision.pth", pytest.param("torchvision.safetensors", marks=pytest.mark.slow)],
+)
 def test_every_layer_of_an_equal_network_is_copied(name: str, tmp_path: Path) -> None:
     WRITERS[name](path := tmp_path / name)
     target = network(2)

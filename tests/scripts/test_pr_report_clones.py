@@ -31,7 +31,9 @@ def test_a_folder_that_git_refuses_is_said(clone: Path, monkeypatch: pytest.Monk
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("limit", ["blob:none", "tree:0", "blob:limit=1"])
+@pytest.mark.parametrize(
+    "limit", ["blob:none", *(pytest.param(limit, marks=pytest.mark.slow) for limit in ("tree:0", "blob:limit=1"))]
+)
 def test_a_partial_clone_gives_the_same(recorded: Path, tmp_path: Path, report_in_workspace: str, limit: str) -> None:
     git(recorded, "config", "uploadpack.allowFilter", "true")
     git(recorded, "config", "uploadpack.allowAnySHA1InWant", "true")

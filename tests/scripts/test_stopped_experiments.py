@@ -65,7 +65,9 @@ def wait_for_the_end_of_the_stage() -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT, signal.SIGKILL]
+)
 def test_a_stopped_experiment(number: signal.Signals, project: Path) -> None:
     """DVC and its stage end with it, and the next experiment removes what it could not remove itself."""
     with start() as process:

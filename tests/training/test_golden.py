@@ -51,7 +51,13 @@ def losses(letter: Letter, optimizer: OptimizerParams, convolution: str = "libra
 
 
 @pytest.mark.parametrize(
-    ("letter", "name", "convolution"), [*((*key, "library") for key in LOSSES), ("D", "adam", "winograd")]
+    ("letter", "name", "convolution"),
+    [
+        ("A", "adam", "library"),
+        ("D", "adam", "library"),
+        ("D", "adam", "winograd"),
+        pytest.param("D", "sgd", "library", marks=pytest.mark.slow),
+    ],
 )
 def test_the_first_ten_losses(letter: Letter, name: str, convolution: str) -> None:
     optimizer = ADAM if name == "adam" else SGD
