@@ -78,11 +78,11 @@ def main() -> None:
     try:
         lock = yaml.safe_load(Path("dvc.lock").read_bytes())["stages"]
         if "evaluate" not in current_stages(lock, parameters(Path("params.yaml").read_bytes())):
-            raise InputError("the results of the stage `evaluate` are of other parameters; run `dvc repro`")
+            raise InputError("dvc.lock has no results of `evaluate` with these parameters; run `dvc repro`")
         text = card()
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: not found; run `dvc repro`") from None
-    except (ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise InputError(f"results of another version, or damaged ({error!r})".replace("\n", " ")) from None
     write_text(PAGE, text)
     print(PAGE)

@@ -1,5 +1,6 @@
 """The values of a params.yaml, comparable: by dotted key, and with numbers as numbers. The settings of a preset."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -60,7 +61,7 @@ def read_preset(path: Path) -> list[str]:
         raise InputError(f"{path}: not a text in UTF-8; a preset has one key=value a line") from None
     settings = [line for line in lines if line and not line.startswith("#")]
     for setting in settings:
-        if "=" not in setting or " " in setting:
+        if not re.match(r"[\w.]+=", setting) or " " in setting:
             raise InputError(f"{path}: {setting!r}: expected key=value")
         try:
             several = to_hydra_overrides([setting])[0].is_sweep_override()

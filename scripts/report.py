@@ -131,9 +131,7 @@ def only_current(read: Read) -> Read:
     They are of other parameters: an experiment ran only some stages, or params.yaml was edited.
     """
     lock, params = read("dvc.lock"), read("params.yaml")
-    if lock is None or params is None:
-        return read
-    stages = current_stages(yaml.safe_load(lock)["stages"], parameters(params))
+    stages = current_stages(yaml.safe_load(lock)["stages"], parameters(params)) if lock and params else set()
 
     def read_current(name: str) -> bytes | None:
         top, *rest = name.split("/")
@@ -149,11 +147,11 @@ def page(now: Read, before: Read, revision: str | None, base: str) -> str:
         InputError: there are no results of `evaluate` with these parameters, or no params.yaml.
     """
     place = f"commit {revision[:10]}" if revision else "the workspace"
-    if all_scores(now) and not all_scores(only_current(now)):
-        raise InputError(f"{place}: the results of the stage `evaluate` are of other parameters; run `dvc repro`")
-    now, before = only_current(now), only_current(before)
+    there, now, before = all_scores(now), only_current(now), only_current(before)
     tested, earlier = all_scores(now), all_scores(before)
     params = now("params.yaml")
+    if there and params and not tested:
+        raise InputError(f"{place}: dvc.lock has no results of `evaluate` with these parameters; run `dvc repro`")
     if not tested or params is None:
         if now("results/evaluate/metrics.json"):
             raise InputError(f"{place}: results of an older version; check it out, and make the report there")

@@ -57,9 +57,7 @@ def main() -> None:
     if arguments.record:
         print(f"dvc.lock now has the code of HEAD in: {', '.join(record(behind)) or 'no stage'}")
         if left := pr_report.read(Path.cwd()).behind:
-            print(
-                f"Still out of date: {', '.join(left)}. Their record was so before, or a parameter has another value."
-            )
+            print(f"Still out of date: {', '.join(left)}; `dvc status` says why.")
 
 
 def extracted(revision: str, folder: Path) -> Path:

@@ -6,8 +6,8 @@ import sys
 
 # OpenMP reads its variables when PyTorch is loaded. None of the user's may count: where OpenMP starts fewer threads
 # than PyTorch asked for (OMP_DYNAMIC, OMP_THREAD_LIMIT), oneDNN leaves out parts of fp32 gradients (PyTorch 2.15).
-for name in [name for name in os.environ if name.startswith(("OMP_", "GOMP_", "KMP_"))]:
-    del os.environ[name]
+for _name in [name for name in os.environ if name.startswith(("OMP_", "GOMP_", "KMP_"))]:
+    del os.environ[_name]
 # Threads that wait by spinning take the cores from a stage that runs at the same time (`dvc queue start --jobs 2`),
 # which made both three times slower. A single stage is as fast either way.
 os.environ["OMP_WAIT_POLICY"] = "passive"

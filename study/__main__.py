@@ -88,8 +88,10 @@ def check(wanted: list[Run]) -> None:
                 for stage in STAGES:
                     params.load(stage.Params, path)
                 for key, value in parameters(path.read_bytes()).items():
-                    if run.parameters[key] != value:
-                        raise InputError(f"{key}={run.settings[key]}: DVC writes {value}; write it like that")
+                    if run.parameters.get(key) != value:
+                        raise InputError(
+                            f"{key}: DVC writes another value; write a plain one, without quotes and signs"
+                        )
             except (DvcException, InputError) as error:
                 raise InputError(f"cell {run.cell}: {str(error).replace(str(path), 'params.yaml')}") from None
 

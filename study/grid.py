@@ -1,5 +1,6 @@
 """Make the runs of the study from a grid and a scale. A grid is a file such as study/grid.yaml, a scale is a preset."""
 
+import re
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -24,7 +25,7 @@ VARIED = (
     ),
     *("evaluate.test", "evaluate.scales", "evaluate.flip", "runtime.precision"),
 )
-"""The keys of params.yaml that cells may set, and that make two runs different. All others are of `runtime`."""
+"""The keys of params.yaml that make two runs different: all but some of `runtime`. Cells may set all but the seed."""
 
 
 class Round(Section):
@@ -46,7 +47,7 @@ Name = Annotated[str, Field(pattern=r"^[\w.+-]+$")]
 
 
 class Grid(Section):
-    cells: dict[Name, Annotated[str, Field(pattern=rf"^(({'|'.join(VARIED)})=\S+( +|$))*$")]]
+    cells: dict[Name, Annotated[str, Field(pattern=rf"^(({'|'.join(map(re.escape, VARIED[1:]))})=\S+( +|$))*$")]]
     rounds: list[Round]
     panels: Annotated[dict[str, list[str]], Field(min_length=1)]
     table: Table | None = None

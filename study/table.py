@@ -39,6 +39,8 @@ SHOWN = (  # on the page
     *("vgg11_best_validation_accuracy", "layers_below_eps_before_transfer", "layers_below_eps_after_transfer"),
     *("movement", "weakest_signal", "predicted", "learned", "best_validation_accuracy", "test_accuracy"),
 )
+CURVE = ("name", "network", "epoch")
+"""What names a row of curves.csv."""
 Row = dict[str, str]
 
 
@@ -52,12 +54,9 @@ def check(grid: Grid, wanted: list[Run]) -> None:
         raise InputError(f"the grid's table: {', '.join(unknown)}: no such column; there are: {', '.join(MEASURED)}")
     if grid.table:
         markdown.find(Path(grid.table.page), grid.table.place)
-    for path, columns in (
-        (STUDY, ["name"]),
-        (CURVES, ["name", "network", "epoch"]),
-        (LAYERS, ["name", "network", "layer"]),
-    ):
-        check_table(path, columns)
+    check_table(STUDY, COLUMNS, key=("name",))
+    check_table(CURVES, (*CURVE, *TABLES), key=CURVE)
+    check_table(LAYERS, ("name", "network", *LayerSignal._fields), key=("name", "network", "layer"))
     rows = {row["name"]: row for row in read(STUDY)}
     for run in wanted:
         if run.name in rows and not is_of(rows[run.name], run):
@@ -66,19 +65,22 @@ def check(grid: Grid, wanted: list[Run]) -> None:
             )
 
 
-def check_table(path: Path, columns: list[str]) -> None:
-    """Check that a table is whole, and that no two of its rows are equal in these columns, as after a merge.
+def check_table(path: Path, columns: Iterable[str], key: tuple[str, ...]) -> None:
+    """Check that a table has these columns and whole rows, and that no two rows have the same key, as after a merge.
 
     Raises:
         InputError: it is not so.
     """
-    rows = read(path)
-    for number, row in enumerate(rows, start=2):
+    if not path.exists():
+        return
+    table, keys = csv.DictReader(path.read_text(encoding="utf-8").splitlines()), list[str]()
+    if missing := {*columns} - {*(table.fieldnames or ())}:
+        raise InputError(f"{path}: has no column {', '.join(sorted(missing))}; was there a conflict in a merge?")
+    for row in table:
         if None in row or None in row.values():
-            raise InputError(f"{path}: line {number}: {len(rows[0])} values expected; was there a conflict in a merge?")
-    if rows and (missing := {*(COLUMNS if path == STUDY else columns)} - rows[0].keys()):
-        raise InputError(f"{path}: has no column {', '.join(sorted(missing))}")
-    if twice := repeated(", ".join(row[column] for column in columns) for row in rows):
+            raise InputError(f"{path}: line {table.line_num}: is not whole; was there a conflict in a merge?")
+        keys.append(", ".join(row[column] for column in key))
+    if twice := repeated(keys):
         raise InputError(f"{path}: {twice}: twice; keep one")
 
 

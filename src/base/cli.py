@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -54,28 +56,20 @@ def run(main: Callable[[], None]) -> NoReturn:
         end_with(os.getppid())
     try:
         main()
-        try:
-            sys.stdout.flush()
-        except (
-            OSError
-        ):  # DVC's output has no reader any more, or is on a full disk: the results are written all the same
-            if not os.environ.get("DVC_ROOT"):
-                raise
+        sys.stdout.flush()
     except InputError as error:
-        sys.exit(f"error: {error}" if is_first_to_fail() else 1)
+        fail(error)
     except BrokenPipeError:  # the program that reads the output has ended, such as `head`
         os._exit(128 + signal.SIGPIPE)
     except OSError as error:  # a full disk or a missing permission is not a bug, so no traceback
-        if is_first_to_fail():
-            say(f"error: {error}")
-        drop_output()
-        sys.exit(1)
+        fail(out_of_memory(error) or error)
     except (MemoryError, RuntimeError) as error:
         if line := out_of_memory(error):
-            sys.exit(f"error: {line}")
+            fail(line)
         raise
     except KeyboardInterrupt as error:
         say(error.args[0] if error.args else f"stopped by {stopped_by.name}")
+        drop_output()
         sys.exit(128 + stopped_by)
     if os.environ.get("DVC_ROOT"):
         # All is written. Python would take PyTorch apart before it ends, which takes half a second for each stage.
@@ -83,20 +77,39 @@ def run(main: Callable[[], None]) -> NoReturn:
     sys.exit(0)
 
 
+def fail(error: Exception) -> NoReturn:
+    drop_output()
+    sys.exit(f"error: {error}" if is_first_to_fail() else 1)
+
+
 def open_output() -> None:
-    """Write every line at once, so that a log is up to date. Where an output is closed (`>&-`), write to nowhere."""
+    """Write every line at once, so that a log is up to date. Where an output is closed (`>&-`), write to nowhere.
+
+    Under DVC, an output that nobody reads any more or that is on a full disk does not end the stage: its results count.
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if os.environ.get("DVC_ROOT"):
+        for stream in (sys.stdout, sys.stderr):
+            for method in ("write", "flush"):
+                setattr(stream, method, partial(_or_nowhere, getattr(stream, method), stream.fileno()))
+
+
+def _or_nowhere(write: Callable[..., object], file: int, *text: str) -> object:
+    """Call a method of an output. From the first failure on, the output leads to nowhere."""
+    try:
+        return write(*text)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file)
+        return write(*text)
 
 
 def drop_output() -> None:
     """Drop what cannot be written to stdout, as on a full disk. Python would try again at its end, and complain."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):
+        _or_nowhere(sys.stdout.flush, sys.stdout.fileno())
 
 
 def end_with(parent: int) -> None:

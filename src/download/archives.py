@@ -36,7 +36,10 @@ _OPENERS: Mapping[bytes, Callable[..., Any]] = {
 
 
 class SourceError(Exception):
-    """A source does not have CIFAR-10. The message is only the reason."""
+    """A source does not have CIFAR-10. The message is only the reason, in one line: parts of it come from outside."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(one_line(reason))
 
 
 def is_html(content: bytes) -> bool:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from src.base.files import Lock, named
-from src.base.messages import one_line, say
+from src.base.messages import say
 from src.download.archives import SourceError, is_html
 
 STALL = 30.0
@@ -42,7 +42,8 @@ def fetch(url: str, folder: Path, accept: Callable[[Path], None]) -> None:
     Raises:
         SourceError: `url` has no accepted archive. If the connection broke, the bytes that arrived are kept.
     """
-    part = folder / f"{PurePosixPath(urlsplit(url).path).name[-100:] or 'archive'}.part"
+    # Names of files have at most 255 bytes.
+    part = folder / f"{PurePosixPath(urlsplit(url).path).name[-60:] or 'archive'}.part"
     for again in (True, False):
         _receive_patiently(url, part)
         try:
@@ -84,11 +85,12 @@ def _receive(url: str, part: Path) -> None:
             raise TransientError(f"asked for all bytes from {have:,} on, got {headers['Content-Range']}")
         if status not in (200, 206):
             busy = status == 429 or status >= 500
-            raise (TransientError if busy else SourceError)(f"HTTP {status} {one_line(response.reason)}")
+            raise (TransientError if busy else SourceError)(f"HTTP {status} {response.reason}")
         if status == 200:
             have = 0
         length = headers.get("Content-Length", "")
-        total = have + int(length) if length.isdecimal() and len(length) < 20 else None
+        # Python makes no number of thousands of digits. LIMIT is there for files without a size, too.
+        total = have + int(length) if length.isdecimal() and len(length) < 1000 else None
         if total is not None and total > LIMIT:
             raise SourceError(f"{total:,} bytes, far more than an archive of CIFAR-10")
         # The first bytes are looked at before the part is opened: a captive portal must not cost what is there.

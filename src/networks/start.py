@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from src.base.errors import InputError, out_of_memory
-from src.networks.torchvision_layout import from_torchvision
+from src.networks.torchvision_layout import PARTS, from_torchvision, to_float32
 from src.networks.transfer import Transferred
 from src.networks.vgg import VGG
 
@@ -41,12 +41,16 @@ def start_from(path: Path, sha256: str, network: VGG) -> Transferred:
     if digest != sha256:
         raise InputError(f"params.yaml: train_vgg11.start_sha256: {sha256}: {path} has {digest}")
     weights = _read(path, content, network)
-    copied = []
+    copied: dict[str, dict[str, Tensor]] = {}
     for name, layer in network.weight_layers.items():
-        parts = {part: weights.get(f"{name}.{part}") for part in ("weight", "bias")}
-        if all(value is not None and value.shape == getattr(layer, part).shape for part, value in parts.items()):
-            layer.load_state_dict(parts)
-            copied.append(name)
+        places = {part: f"{name}.{part}" for part in PARTS}
+        if all(key in weights and weights[key].shape == getattr(layer, part).shape for part, key in places.items()):
+            try:
+                copied[name] = {part: to_float32(key, weights[key]) for part, key in places.items()}
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
+    for name, parts in copied.items():
+        network.weight_layers[name].load_state_dict(parts)
     if not copied:
         raise InputError(f"{path}: no layer has the shape of a layer of network {network.letter}")
     return Transferred(tuple(copied), tuple(name for name in network.weight_layers if name not in copied))
@@ -68,23 +72,9 @@ def _read(path: Path, content: bytes, network: VGG) -> dict[str, Tensor]:
     )
     if not (tensors_by_name and state):
         raise InputError(f"{path}: not a state dict: expected tensors by name")
-    for name, value in state.items():
-        if not _has_numbers(value):
-            raise InputError(f"{path}: {name}: {_kind(value)}, expected finite floating-point numbers")
     if any(name.startswith("features.") for name in state):
         try:
             return from_torchvision(state, network)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
-    return {name: value.float() for name, value in state.items()}
-
-
-def _has_numbers(value: Tensor) -> bool:
-    """Whether a tensor has finite floating-point numbers, each in a place of its own in memory."""
-    dense = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
-    return dense and value.is_floating_point() and value.numel() > 0 and bool(value.isfinite().all())
-
-
-def _kind(value: Tensor) -> str:
-    where = "" if value.device.type == "cpu" else f" on {value.device}"
-    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}, {value.layout}{where}"
+    return {str(name): value for name, value in state.items()}

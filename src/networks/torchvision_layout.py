@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.base.errors import InputError
+from src.base.messages import one_line
 from src.networks.vgg import NAMES, VGG, Letter, LocalResponseNorm
 
 PARTS = ("weight", "bias")
@@ -46,7 +47,7 @@ def from_torchvision(state: Mapping[str, Tensor], network: VGG) -> dict[str, Ten
     """The weights of torchvision's state dict by the names of this network's layers.
 
     Raises:
-        InputError: the state dict is of another network.
+        InputError: the state dict is of another network, or as in `to_float32`.
     """
     layers = list(network.weight_layers)
     if any("running_mean" in key for key in state):
@@ -55,11 +56,27 @@ def from_torchvision(state: Mapping[str, Tensor], network: VGG) -> dict[str, Ten
         f"{key}.{part}": f"{name}.{part}" for key, name in zip(keys(network), layers, strict=True) for part in PARTS
     }
     if different := sorted(state.keys() ^ ours.keys()):
-        raise InputError(f"not the layers of network {network.letter} in torchvision: {different[0]}")
-    weights = {ours[key]: value.float() for key, value in state.items()}
+        raise InputError(f"not the layers of network {network.letter} in torchvision: {one_line(different[0])}")
+    weights = {ours[key]: to_float32(key, value) for key, value in state.items()}
     if weights["fc6.weight"].shape[1:] == (512 * SIDE**2,):
         weights["fc6.weight"] = _resample(weights["fc6.weight"], _pooling(network))
     return weights
+
+
+def to_float32(name: str, value: Tensor) -> Tensor:
+    """A tensor of a file as float32.
+
+    Raises:
+        InputError: it is empty, sparse, quantised or without content, or has other than finite floating-point numbers.
+    """
+    found = f"{name}: {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+        raise InputError(f"{found}: sparse, quantised or without content; save it as a usual tensor")
+    if not (value.is_floating_point() and value.numel()):
+        raise InputError(f"{found}, expected floating-point numbers")
+    if not (value := value.float()).isfinite().all():
+        raise InputError(f"{found}: has NaN, infinity, or numbers that float32 cannot hold")
+    return value
 
 
 def keys(network: VGG) -> list[str]:

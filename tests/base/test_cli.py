@@ -27,11 +27,13 @@ def run(body: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def run_in_shell(body: str, redirection: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """The same behind a shell's redirection, with Python's own buffers, which PYTHONUNBUFFERED switches off."""
+def run_in_shell(
+    body: str, redirection: str, before: str = "", folder: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """The same within a shell's words, with Python's own buffers, which PYTHONUNBUFFERED switches off."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | variables
-    command = ["sh", "-c", f'"$0" -c "$1" {redirection}', sys.executable, STAGE.format(body)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    command = ["sh", "-c", f'{before}"$0" -c "$1" {redirection}', sys.executable, STAGE.format(body)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_success() -> None:
@@ -45,12 +47,20 @@ def test_a_stage_of_dvc_ends_at_once_and_loses_no_output(monkeypatch: pytest.Mon
     assert (result.returncode, result.stdout, result.stderr) == (0, "x" * 100_000 + "\n", "")
 
 
-@pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "2>&-", ">&- 2>&-"])
-def test_a_stage_of_dvc_whose_output_cannot_be_written_has_succeeded(redirection: str) -> None:
-    """What it has to say last: the results are written already, and DVC would throw them away."""
-    body = "from src.base.messages import say; say('1'); sys.stdout.write('2')"
-    result = run_in_shell(body, redirection, DVC_ROOT="/")
-    assert (result.returncode, result.stderr) == (0, "" if "2>" in redirection else "1\n")
+@pytest.mark.parametrize("body", ["print('x')", "sys.stdout.write('x')", "print('x', flush=True)"])
+@pytest.mark.parametrize(
+    "redirection", [">/dev/full", ">&-", "2>&-", ">&- 2>&-", ">/dev/full 2>&1", "| true", "2>&1 | true"]
+)
+def test_a_stage_of_dvc_whose_output_cannot_be_written_goes_on(redirection: str, body: str, tmp_path: Path) -> None:
+    """Else DVC would throw its results away."""
+    body = (
+        f"time.sleep(0.1); {body}; from src.base.messages import say; say('y'); {body}; write_text(Path('done'), 'z')"
+    )
+    body = f"from pathlib import Path; from src.base.files import write_text; {body}; say(''); sys.stderr.flush()"
+    run_in_shell(
+        f"{body}; Path('exit').write_text('0')", redirection, DVC_ROOT="/", PYTHONPATH=str(Path.cwd()), folder=tmp_path
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["done", "exit"]
 
 
 @pytest.mark.parametrize("body", ["print('x')", "sys.stdout.write('x')", "print('x', flush=True)"])
@@ -61,8 +71,16 @@ def test_output_that_cannot_be_written_is_one_line(body: str) -> None:
 
 @pytest.mark.parametrize("body", ["print('x')", "sys.stdout.write('x')"])
 def test_a_reader_that_has_ended_ends_a_script_silently(body: str) -> None:
-    result = run_in_shell(f"sys.stdin.read(); {body}", "< /dev/null | true")
-    assert result.stderr == ""
+    result = run_in_shell(f"time.sleep(0.1); {body}", "; echo $? >&2; } | true", "{ ")
+    assert result.stderr == f"{128 + signal.SIGPIPE}\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("raise InputError('wrong')", 1), ("raise KeyboardInterrupt('stopped')", 130)]
+)
+def test_output_that_cannot_be_written_hides_no_other_end(end: str, code: int) -> None:
+    result = run_in_shell(f"sys.stdout.write('x'); {end}", ">/dev/full")
+    assert (result.returncode, len(result.stderr.splitlines())) == (code, 1)
 
 
 def test_output_is_written_line_by_line() -> None:

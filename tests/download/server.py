@@ -94,6 +94,14 @@ def long_length(handler: BaseHTTPRequestHandler, content: bytes, start: int) -> 
     send(handler, 200, content, {"Content-Length": "9" * 5000})
 
 
+def odd_range(handler: BaseHTTPRequestHandler, content: bytes, start: int) -> None:
+    send(handler, 206, content, {"Content-Range": "bytes \x1b[31m 7"})
+
+
+def no_http(handler: BaseHTTPRequestHandler, content: bytes, start: int) -> None:
+    handler.wfile.write(b"no http \x1b[31m here\r\n")
+
+
 class Server:
     """Serves `content` at every path. The `replies` of a path answer its first requests, `complete` all later ones."""
 

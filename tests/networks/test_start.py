@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+import torchvision
 from torch import Tensor
 
 from src.base.errors import InputError
@@ -15,7 +16,7 @@ from src.networks import model_file
 from src.networks.initialization import build
 from src.networks.model_file import Model
 from src.networks.start import start_from
-from src.networks.torchvision_layout import to_torchvision
+from src.networks.torchvision_layout import keys, to_torchvision
 from src.networks.vgg import VGG
 from tests.conftest import FORMAT
 
@@ -37,8 +38,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["model.safetensors", "torchvision.pth", pytest.param("torchvision.safetensors", marks=pytest.mark.slow)],
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "torchvision.safetensors")) for name in WRITERS]
 )
 def test_every_layer_of_an_equal_network_is_copied(name: str, tmp_path: Path) -> None:
     WRITERS[name](path := tmp_path / name)
@@ -79,6 +79,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         start_from(tmp_path / "file", "none", network(0))
 
 
+TORCHVISION = dict.fromkeys([f"{key}.{part}" for key in keys(SOURCE) for part in ("weight", "bias")], torch.ones(1))
+
+
+def fc8(weight: Tensor, path: Path) -> None:
+    torch.save({"fc8.weight": weight, "fc8.bias": torch.ones(10)}, path)
+
+
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "text": (lambda path: path.write_text("weights"), "not a file of weights"),
     "a whole network": (lambda path: torch.save(SOURCE, path), r"not a file of weights \(refused\)"),
@@ -87,24 +94,35 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no names": (lambda path: torch.save({0: torch.ones(2)}, path), "not a state dict: expected tensors by name"),
     "numbers": (lambda path: torch.save({"epoch": 1}, path), "not a state dict: expected tensors by name"),
     "whole numbers": (
-        lambda path: torch.save({"a": torch.ones(2).int()}, path),
-        r"a: int32 \[2\], torch.strided, expected",
+        lambda path: fc8(torch.ones(10, 4096).int(), path),
+        r"fc8.weight: int32 \[10, 4096\], expected float",
     ),
-    "complex": (lambda path: torch.save({"a": torch.ones(2) * 1j}, path), "a: complex64 "),
-    "NaN": (
-        lambda path: torch.save({"a": torch.tensor([1, math.nan])}, path),
-        "a: float32 .*expected finite floating-",
+    "complex": (lambda path: fc8(torch.ones(10, 4096) * 1j, path), "fc8.weight: complex64 .*, expected floating-point"),
+    "NaN": (lambda path: fc8(torch.full((10, 4096), math.nan), path), r"fc8.weight: float32 .*: has NaN, infinity, or"),
+    "large": (
+        lambda path: fc8(torch.full((10, 4096), 1e300, dtype=torch.float64), path),
+        r"fc8.weight: float64 .*that float32 cannot",
     ),
-    "sparse": (lambda path: torch.save({"a": torch.eye(2).to_sparse()}, path), "a: float32 .*sparse_coo, expected"),
-    "quantised": (
-        lambda path: torch.save({"a": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.quint8)}, path),
-        "a: quint8 ",
+    "sparse": (
+        lambda path: fc8(torch.ones(10, 4096).to_sparse(), path),
+        "fc8.weight: float32 .*: sparse, quantised or",
+    ),
+    "no content": (
+        lambda path: fc8(torch.ones(10, 4096, device="meta"), path),
+        "fc8.weight: float32 .*without content",
     ),
     "empty": (
-        lambda path: torch.save({"classifier.0.weight": torch.ones(0, 9)}, path),
-        "classifier.0.weight: float32 ",
+        lambda path: torch.save({**TORCHVISION, "classifier.0.weight": torch.ones(0, 9)}, path),
+        r"classifier.0.weight: float32 \[0, 9\], expected floating-point numbers",
     ),
-    "no content": (lambda path: torch.save({"a": torch.ones(2, device="meta")}, path), "a: float32 .* on meta"),
+    "batch normalisation": (
+        lambda path: torch.save(torchvision.models.vgg11_bn().features[:3].state_dict(prefix="features."), path),
+        "weights with batch normalisation, which the networks here do not have",
+    ),
+    "a name of two lines": (
+        lambda path: torch.save({"features.0\n\x1b": torch.ones(2)}, path),
+        r"not the layers of network A in torchvision: ",
+    ),
     "other layers": (lambda path: torch.save({"a": torch.ones(2)}, path), "no layer has the shape of a layer of"),
 }
 

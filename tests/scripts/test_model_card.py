@@ -64,6 +64,6 @@ def test_a_card_of_other_parameters_is_refused(tmp_path: Path, monkeypatch: pyte
     Path("docs").mkdir()
     Path("params.yaml").write_text(DEFAULTS.replace("seed: 0", "seed: 7"), encoding="utf-8")
     with pytest.raises(
-        InputError, match=r"^the results of the stage `evaluate` are of other parameters; run `dvc repro`"
+        InputError, match=r"^dvc\.lock has no results of `evaluate` with these parameters; run `dvc repro`"
     ):
         model_card.main()

@@ -90,8 +90,10 @@ def test_a_table_after_a_merge(name: str, line: int) -> None:
     good = path.read_text(encoding="utf-8").splitlines()
     for lines, message in (
         ([*good, good[-1]], f"{good[-1].split(',')[0]}.*: twice; keep one"),
-        ([*good[: line - 1], "<<<<<<< HEAD", *good[line - 1 :]], rf"line {line}: .* was there a conflict in a merge\?"),
+        ([*good[: line - 1], "<<<<<<< HEAD", *good[line - 1 :]], rf"line {line}: is not whole; was there a conflict"),
+        (["<<<<<<< HEAD", *good], "has no column .*; was there a conflict in a merge"),
         ([row.partition(",")[2] for row in good], "has no column name"),
+        ([row.rpartition(",")[0] for row in good], f"has no column {good[0].rpartition(',')[2]}"),
     ):
         path.write_text("\n".join([*lines, ""]), encoding="utf-8")
         with pytest.raises(InputError, match=rf"^docs/{name}: {message}"):

@@ -70,14 +70,16 @@ def test_a_cell_overrides_the_scale(tmp_path: Path) -> None:
     [
         (
             "cells: {a: init}\nrounds: []\npanels: {p: []}",
-            "not a grid: .*cells.a .*should match .*seed\\|dataset.name\\|",
+            r"not a grid: .*cells.a .*should match .*\(\(dataset\\.name\|init\|",
         ),
         ("cells: {a: drop=0}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a .*input_value='drop=0'"),
         ("cells: {a b: init=none}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a b.* should match"),
-        ("cells: {a|b: init=none}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a|b.* should match"),
+        ("cells: {a|b: init=none}\nrounds: []\npanels: {p: []}", r"not a grid: .*cells.a\|b.* should match"),
         ("cells: {a: init=none, b: '', a: init=normal}\nrounds: []\npanels: {p: []}", ".*key 'a' twice; keep one"),
         ("cells: {}\nrounds: []\nrounds: []\npanels: {p: []}", ".*key 'rounds' twice; keep one"),
-        ("cells: {a: seed=1 init=none seed=2}\nrounds: []\npanels: {p: []}", "cell a: seed: twice; keep one$"),
+        ("cells: {a: init=none dropout=0 init=none}\nrounds: []\npanels: {p: []}", "cell a: init: twice; keep one$"),
+        ("cells: {a: seed=1}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a .*input_value='seed=1'"),
+        ("cells: {a: optimizerXlr=1}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a "),
         ("cells: {a: init=none seed}\nrounds: []\npanels: {p: []}", "not a grid: .*cells.a "),
         ("cells: {}\nrounds: [{question: q, seeds: [0], cells: [b]}]\npanels: {p: [c]}", "no such cell: b, c$"),
         ("cells: {}\nrounds: [{question: q, seeds: [-1], cells: [b]}]\npanels: {p: []}", "not a grid: .*seeds.0 "),
@@ -105,8 +107,8 @@ def test_a_missing_grid_is_named(tmp_path: Path) -> None:
         ("train_vgg16.network=F", "train_vgg16.network: 'F': Input should be 'A', "),
         ("image.resize=16", "image.resize: 16: expected a whole number from 32 to 1024"),
         ("evaluate.scales=[16]", r"evaluate.scales: \[16\]: expected auto or a list"),
-        ("train_vgg16.transfer='none'", "train_vgg16.transfer='none': DVC writes none"),
-        ("evaluate.scales=[32,+40]", r"evaluate.scales=\[32,\+40\]: DVC writes \[32,40\]"),
+        ("train_vgg16.transfer='none'", "train_vgg16.transfer: DVC writes another value"),
+        ("evaluate.scales=[32,+40]", "evaluate.scales: DVC writes another value"),
     ],
 )
 def test_what_the_stages_do_not_allow_is_found_before_any_work(setting: str, message: str, repository: str) -> None:
