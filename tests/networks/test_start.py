@@ -127,6 +127,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
 @pytest.mark.parametrize("kind", WRONG)
 def test_other_files_are_refused_in_one_line(kind: str, tmp_path: Path) -> None:
     write, message = WRONG[kind]
