@@ -105,13 +105,19 @@ def test_nothing_larger_than_the_crop_is_computed() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"resize": 16, "crop": 16}, "image format: resize: 16, expected a whole number from 32 to 1024, or a range of them"),
+        (
+            {"resize": 16, "crop": 16},
+            "image format: resize: 16, expected a whole number from 32 to 1024, or a range of them",
+        ),
         ({"resize": 40.5}, "image format: resize: 40.5, expected a whole number from 32 to 1024, or a range of them"),
         (
             {"resize": (48, 40)},
             r"image format: resize: \(48, 40\), expected a whole number from 32 to 1024, or a range of them",
         ),
-        ({"resize": (40,)}, r"image format: resize: \(40,\), expected a whole number from 32 to 1024, or a range of them"),
+        (
+            {"resize": (40,)},
+            r"image format: resize: \(40,\), expected a whole number from 32 to 1024, or a range of them",
+        ),
         ({"resize": (40, 48), "crop": 48}, r"image format: crop: 48, expected a whole number from 1 to resize .*"),
         ({"resize": 64, "crop": 96}, r"image format: crop: 96, expected a whole number from 1 to resize \(64\)"),
         ({"crop": 0}, r"image format: crop: 0, expected a whole number from 1 to resize \(32\)"),
